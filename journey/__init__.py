@@ -1,0 +1,1 @@
+"""The rules: pure functions and models. No Dagster, no network, no files, no clock of its own."""

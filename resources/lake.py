@@ -1,0 +1,178 @@
+"""The lake: immutable Parquet files of bulk facts, counted by their row in the ledger.
+
+What belongs here: writing a file so that it is whole or not there, the list of files that count, merging small files.
+A file counts once its row is in `lake_file`, written in the transaction of the work it belongs to: a crash leaves an
+orphan, never a double row. A name is never used twice: replacing a file under a reader fails its query.
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import sqlalchemy as sa
+
+from resources.ledger import US, Lease, Ledger
+from resources.tables import lake_file
+
+CLASSES = (1 << 20, 1 << 25)
+"""Size classes in bytes: small under 1 MiB, middle under 32 MiB; larger files are left alone."""
+
+MERGE = 32
+"""Files of one class within a day that become one: each row is then written again log32(n) times."""
+
+KEEP_SECONDS = 24 * 3600
+"""A dropped file stays this long, for whoever still reads an older list."""
+
+MERGED = ("entries", "events", "message_events", "participant_steps")
+"""Tables of plain facts; the others are named by their rows (bodies, audience) or ordered (contacts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """A written file that does not count yet. `path` is under the lake's root; times in microseconds, or None."""
+
+    name: str
+    path: str
+    rows: int
+    bytes: int
+    min_at: int | None
+    max_at: int | None
+
+
+class Lake:
+    """The lake of one home. `root` is data/lake."""
+
+    def __init__(self, root: Path, ledger: Ledger, wall: Callable[[], float] = time.time) -> None:
+        self.root, self.ledger, self.wall = root.resolve(), ledger, wall
+
+    def put(self, name: str, frame: pl.DataFrame, at: str | None = None) -> LakeFile:
+        """Write `frame` as a new file of the table `name`, safe on disk before it returns; not counted yet.
+
+        `at` names the column of times whose range is kept with the file.
+        """
+        now = datetime.fromtimestamp(self.wall(), UTC)
+        relative = f"{name}/{now:%Y%m%d}/{now:%H%M%S%f}-{secrets.token_hex(4)}.parquet"
+        target = self.root / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden = target.with_name(f".{target.name}")
+        try:
+            frame.write_parquet(hidden, compression="zstd", compression_level=1)
+            _sync(hidden)
+            hidden.rename(target)
+        except BaseException:
+            hidden.unlink(missing_ok=True)
+            raise
+        _sync(target.parent)
+        low, high = _range(frame, at)
+        return LakeFile(name, relative, frame.height, target.stat().st_size, low, high)
+
+    def register(self, tx: sa.Connection, file: LakeFile) -> int:
+        """Make a written file count, in the transaction of the work it belongs to. Gives its id."""
+        row = tx.execute(
+            lake_file.insert().values(
+                name=file.name,
+                path=file.path,
+                rows=file.rows,
+                bytes=file.bytes,
+                min_at=file.min_at,
+                max_at=file.max_at,
+                created_at=int(self.wall() * US),
+            )
+        )
+        key = row.inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def drop(self, tx: sa.Connection, ids: Iterable[int]) -> None:
+        """Make files count no longer; they are deleted a day later."""
+        tx.execute(lake_file.update().where(lake_file.c.id.in_(list(ids))).values(dropped_at=int(self.wall() * US)))
+
+    def rows(self, name: str, tx: sa.Connection | None = None) -> Sequence[sa.Row[tuple[object, ...]]]:
+        """The `lake_file` rows that count of one table, oldest first."""
+        query = sa.select(lake_file).where(lake_file.c.name == name, lake_file.c.dropped_at.is_(None))
+        with contextlib.ExitStack() as stack:
+            connection = tx if tx is not None else stack.enter_context(self.ledger.read())
+            return connection.execute(query.order_by(lake_file.c.id)).all()
+
+    def files(self, name: str, tx: sa.Connection | None = None) -> list[Path]:
+        """The paths of the files that count of one table, oldest first."""
+        return [self.root / str(row.path) for row in self.rows(name, tx)]
+
+    def path(self, file_id: int) -> Path:
+        """Where a file is, by its id (also one that was dropped within the day)."""
+        with self.ledger.read() as tx:
+            path = tx.execute(sa.select(lake_file.c.path).where(lake_file.c.id == file_id)).scalar_one()
+        return self.root / str(path)
+
+    def scan(self, name: str, schema: dict[str, pl.DataType] | None = None) -> pl.LazyFrame:
+        """All rows of a table; an empty frame of `schema` where it has no files yet."""
+        files = self.files(name)
+        if not files:
+            return pl.LazyFrame(schema=schema or {})
+        return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore")
+
+    # -- keeping house -----------------------------------------------------------------------------------------------
+
+    def merge(self, lease: Lease | None) -> int:
+        """Merge small files of a class within the day, 32 into one. Gives the number of files that went."""
+        gone = 0
+        for name in MERGED:
+            groups: dict[tuple[str, int], list[sa.Row[tuple[object, ...]]]] = {}
+            for row in self.rows(name):
+                size = next((i for i, limit in enumerate(CLASSES) if int(str(row.bytes)) < limit), None)
+                if size is not None:
+                    groups.setdefault((str(row.path).split("/")[1], size), []).append(row)
+            for rows in groups.values():
+                for start in range(0, len(rows) - MERGE + 1, MERGE):
+                    gone += self._merge(name, rows[start : start + MERGE], lease)
+        return gone
+
+    def _merge(self, name: str, rows: Sequence[sa.Row[tuple[object, ...]]], lease: Lease | None) -> int:
+        frame = pl.concat([pl.read_parquet(self.root / str(row.path)) for row in rows], how="diagonal_relaxed")
+        lows = [int(str(row.min_at)) for row in rows if row.min_at is not None]
+        highs = [int(str(row.max_at)) for row in rows if row.max_at is not None]
+        made = self.put(name, frame)
+        merged = LakeFile(name, made.path, made.rows, made.bytes, min(lows, default=None), max(highs, default=None))
+        with self.ledger.write(lease) as tx:
+            self.register(tx, merged)
+            self.drop(tx, [int(str(row.id)) for row in rows])
+        return len(rows)
+
+    def sweep(self, lease: Lease | None) -> int:
+        """Delete what was dropped more than a day ago, and orphans of crashes that old. Gives the number of files."""
+        before = self.wall() - KEEP_SECONDS
+        with self.ledger.write(lease) as tx:
+            rows = tx.execute(
+                sa.select(lake_file.c.id, lake_file.c.path).where(lake_file.c.dropped_at < int(before * US))
+            ).all()
+            if rows:
+                tx.execute(lake_file.delete().where(lake_file.c.id.in_([row.id for row in rows])))
+            known = set(tx.execute(sa.select(lake_file.c.path)).scalars())
+        swept = 0
+        for path in self.root.rglob("*.parquet"):
+            if path.relative_to(self.root).as_posix() not in known and path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+                swept += 1
+        return swept
+
+
+def _range(frame: pl.DataFrame, at: str | None) -> tuple[int | None, int | None]:
+    if at is None or frame.is_empty():
+        return None, None
+    times = frame.get_column(at).cast(pl.Datetime("us", "UTC")).to_physical()
+    low, high = times.min(), times.max()
+    return (low if isinstance(low, int) else None), (high if isinstance(high, int) else None)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

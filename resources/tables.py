@@ -1,0 +1,348 @@
+"""The ledger's tables: what must be exact under concurrency, one `Table` each, good for SQLite and PostgreSQL.
+
+What belongs here: columns, keys and indexes. Times are INTEGER microseconds since 1970 UTC on the campaign's clock
+(`now`) unless the comment says `wall`. Integer keys; external ids in unique indexes; rendered bodies never.
+A change here raises `SCHEMA_VERSION` and brings a migration in `ledger.py`.
+"""
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+
+#: Facts about the installation: schema_version, installation (random), epoch (raised by a restore), …
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+#: Who may act now. `token` rises with every holder; a writer whose token is not the row's has lost. `until` is wall.
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("note", sa.Text),
+)
+
+#: How far each landing file has been read. A file is known by name and inode; `prefix_hash` covers the `offset` bytes
+#: already read, so that a replaced file is read from its start. `line` is the number of the last line read.
+landing_file = sa.Table(
+    "landing_file",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),  # contacts, events, coupons, requests, webhooks
+    sa.Column("name", sa.Text, nullable=False),  # path under landing/KIND/
+    sa.Column("inode", sa.BigInteger, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("line", sa.BigInteger, nullable=False),
+    sa.Column("prefix_hash", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("taken_at", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("quarantined", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("kind", "name"),
+)
+
+#: What could not be read, once per (source, file, line, reason, raw).
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),  # contacts, events, webhooks, segments, …
+    sa.Column("file", sa.Text, nullable=False),
+    sa.Column("line", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("raw", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("quarantined_at", sa.BigInteger, nullable=False),
+)
+
+#: The type of each contact property: boolean, bigint, double, text, date, timestamptz. Settled by the first file that
+#: brings values (or by the settings); bigint may widen to double, nothing else changes.
+property = sa.Table(
+    "property",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("dtype", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+)
+
+#: Who may not be messaged, by contact (`contact:ID`) and by phone (`phone:+E164`): looked at when a message is planned
+#: and again in the statement that claims it for sending. `scope` is all, marketing or file.
+suppression = sa.Table(
+    "suppression",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
+#: Every change of consent, in the order in which it was taken in.
+consent_history = sa.Table(
+    "consent_history",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("contact_id", sa.Text, nullable=False, index=True),
+    sa.Column("phone", sa.Text),
+    sa.Column("change", sa.Text, nullable=False),  # opted_in, opted_out
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),  # the landing file
+    sa.Column("wamid", sa.Text),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
+#: The lake's files that count. A file without a row here is an orphan of a crash and is never read.
+lake_file = sa.Table(
+    "lake_file",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),  # the lake's table
+    sa.Column("path", sa.Text, nullable=False, unique=True),  # under data/lake/
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("min_at", sa.BigInteger),
+    sa.Column("max_at", sa.BigInteger),
+    sa.Column("created_at", sa.BigInteger, nullable=False),  # wall
+    sa.Column("dropped_at", sa.BigInteger),  # wall; merged or replaced: no longer read, deleted a day later
+)
+sa.Index("lake_file_live", lake_file.c.name, lake_file.c.id, sqlite_where=lake_file.c.dropped_at.is_(None))
+
+#: What the ledger knows of a campaign file: when it first ran live, whether it is stopped, its newest live version.
+campaign = sa.Table(
+    "campaign",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("live_since", sa.BigInteger, nullable=False),
+    sa.Column("stopped_at", sa.BigInteger),
+    sa.Column("stopped_why", sa.Text),
+)
+
+#: One firing of an audience entry. The segment is evaluated once into `audience_file` (rows ordered by the time at
+#: which each contact enters); `position` is how many of its rows have been dealt with, moved in the same transaction.
+occurrence = sa.Table(
+    "occurrence",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("entry", sa.Integer, nullable=False),  # the entry's place in the campaign file, from 0
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),  # the scheduled time, or the moment of `run`
+    sa.Column("evaluate_at", sa.BigInteger, nullable=False),
+    sa.Column("audience_file", sa.Integer),
+    sa.Column("rows", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("left_out", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("next_at", sa.BigInteger),  # when the row at `position` enters; null: not evaluated yet, or finished
+    sa.Column("done_at", sa.BigInteger),
+    sa.UniqueConstraint("campaign", "entry", "name"),
+)
+
+#: One contact's one passage through one campaign.
+participant = sa.Table(
+    "participant",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("contact_id", sa.Text, nullable=False, index=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("entry", sa.Text, nullable=False),  # audience, trigger, api
+    sa.Column("occurrence", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),  # 0 transactional, 1 bulk
+    sa.Column("attributes", sa.Text),  # JSON
+    sa.Column("entered_at", sa.BigInteger, nullable=False),
+    sa.Column("not_after", sa.BigInteger),  # bounds the messages reached without a wait; null after the first wait
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("visit", sa.Integer, nullable=False),
+    sa.Column("arrived_at", sa.BigInteger, nullable=False),
+    sa.Column("wake_at", sa.BigInteger),  # looked at when this is over; null: only something from outside moves it
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("left_at", sa.BigInteger),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("campaign", "contact_id", "key", "entered_at"),
+)
+#: A contact is in a campaign once at a time per key: the database itself refuses the second.
+sa.Index(
+    "participant_open",
+    participant.c.campaign,
+    participant.c.contact_id,
+    participant.c.key,
+    unique=True,
+    sqlite_where=participant.c.left_at.is_(None),
+    postgresql_where=participant.c.left_at.is_(None),
+)
+sa.Index(
+    "participant_due",
+    participant.c.wake_at,
+    sqlite_where=participant.c.left_at.is_(None),
+    postgresql_where=participant.c.left_at.is_(None),
+)
+
+#: One message planned for one participant at one step and visit. `due_at` is when it may be claimed; a held message
+#: carries why. `body_file` and `body_row` name its rendered body in the lake. `attempt` counts the POSTs that were made
+#: or begun; (id, attempt) is what Meta echoes.
+message = sa.Table(
+    "message",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("participant_id", sa.Integer, nullable=False),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("visit", sa.Integer, nullable=False),
+    sa.Column("contact_id", sa.Text, nullable=False, index=True),
+    sa.Column("phone", sa.Text, nullable=False),
+    sa.Column("sender", sa.Text, nullable=False),
+    sa.Column("share", sa.Integer, nullable=False),  # a stable integer of the phone: lanes take it modulo their number
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("template", sa.Text),
+    sa.Column("language", sa.Text),
+    sa.Column("category", sa.Text),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("held_why", sa.Text),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("planned_at", sa.BigInteger, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # clear refusals that may be tried again
+    sa.Column("attempted_at", sa.BigInteger),
+    sa.Column("attempted_wall", sa.BigInteger),
+    sa.Column("accepted_at", sa.BigInteger),
+    sa.Column("sent_at", sa.BigInteger),
+    sa.Column("delivered_at", sa.BigInteger),
+    sa.Column("read_at", sa.BigInteger),
+    sa.Column("failed_at", sa.BigInteger),
+    sa.Column("error_code", sa.Integer),
+    sa.Column("error_title", sa.Text),
+    sa.Column("wamid", sa.Text),
+    sa.Column("body_file", sa.Integer),
+    sa.Column("body_row", sa.Integer),
+    sa.Column("author", sa.Text),
+    sa.UniqueConstraint("participant_id", "step", "visit"),
+)
+sa.Index("message_wamid", message.c.wamid, unique=True)
+sa.Index(
+    "message_queue",
+    message.c.sender,
+    message.c.priority,
+    message.c.due_at,
+    message.c.id,
+    sqlite_where=message.c.state.in_(["planned", "held"]),
+    postgresql_where=message.c.state.in_(["planned", "held"]),
+)
+sa.Index(
+    "message_in_flight",
+    message.c.attempted_wall,
+    sqlite_where=message.c.state.in_(["attempted", "unknown"]),
+    postgresql_where=message.c.state.in_(["attempted", "unknown"]),
+)
+
+#: One message that was not sent, with its reason; `message_id` where it had been planned before.
+skip = sa.Table(
+    "skip",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("participant_id", sa.Integer, nullable=False),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("visit", sa.Integer, nullable=False),
+    sa.Column("contact_id", sa.Text, nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("message_id", sa.Integer),
+    sa.Column("skipped_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("participant_id", "step", "visit"),
+)
+
+#: A status that came before its message's wamid was known; joined when the outcome comes, else kept as it is.
+early_status = sa.Table(
+    "early_status",
+    metadata,
+    sa.Column("wamid", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, primary_key=True),
+    sa.Column("status_at", sa.BigInteger, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("error_code", sa.Integer),
+    sa.Column("error_title", sa.Text),
+)
+
+#: One inbound message (a reply, a button, a reaction), once per wamid.
+reply = sa.Table(
+    "reply",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("wamid", sa.Text, nullable=False, unique=True),
+    sa.Column("message_id", sa.Integer, index=True),
+    sa.Column("participant_id", sa.Integer),
+    sa.Column("campaign", sa.Text),
+    sa.Column("step", sa.Text),
+    sa.Column("contact_id", sa.Text, nullable=False, index=True),
+    sa.Column("sender", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text),
+    sa.Column("text", sa.Text),
+    sa.Column("late", sa.Boolean, nullable=False),
+    sa.Column("replied_at", sa.BigInteger, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+)
+
+#: A sender's pace and whether it may send. `pace` is the messages a second in force (AIMD under the configured one).
+sender = sa.Table(
+    "sender",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("pace", sa.Float, nullable=False),
+    sa.Column("slowed_at", sa.BigInteger),  # wall
+    sa.Column("stopped_at", sa.BigInteger),
+    sa.Column("stopped_code", sa.Integer),
+    sa.Column("stopped_why", sa.Text),
+)
+
+#: A template that Meta refused to send (paused, disabled): its messages are held until it is seen approved again.
+template_hold = sa.Table(
+    "template_hold",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("language", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("code", sa.Integer),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
+#: Phones that Meta said cannot be reached (131026).
+unreachable = sa.Table(
+    "unreachable",
+    metadata,
+    sa.Column("phone", sa.Text, primary_key=True),
+    sa.Column("code", sa.Integer, nullable=False),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+)
+
+#: Which buckets of mutable rows changed since they were last exported for the analysts (100,000 ids a bucket).
+dirty = sa.Table(
+    "dirty",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True),
+)
+
+#: The analyst database's files of exported state: the newest one of each (table, bucket).
+export = sa.Table(
+    "export",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+)
