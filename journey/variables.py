@@ -1,7 +1,7 @@
 """Variables: where a placeholder's value comes from and how it is written.
 
-What belongs here: the model of one variable. How a column of values becomes text is `render`; how a file spells a
-variable is `campaign`.
+What belongs here: the model of one variable. How a column of values becomes text is `formats` and `text`; how a file
+spells a variable is `language`.
 """
 
 from dataclasses import dataclass

@@ -146,8 +146,9 @@ class Ledger:
         SQLite hands over one JSON array a column: 1.35 s for a million rows of ten columns, against 3.6 s by rows.
         """
         names = list(schema)
+        columns = ", ".join(f'"{name}"' for name in names)
         arrays = ", ".join(f'json_group_array("{name}")' for name in names)
-        statement = f"SELECT {arrays} FROM ({query})"
+        statement = f"WITH found ({columns}) AS ({query}) SELECT {arrays} FROM found"
         if tx is None:
             with self.read() as own:
                 row = own.exec_driver_sql(statement, _bind(params)).one()
@@ -223,8 +224,8 @@ class Ledger:
                     f"the ledger is of schema {found}, this Estafette knows up to {tables.SCHEMA_VERSION}",
                     mend="Install the Estafette that wrote it, or a newer one",
                 )
-            for version in range(found, tables.SCHEMA_VERSION):
-                MIGRATIONS[version](tx)
+            for older in range(found, tables.SCHEMA_VERSION):
+                MIGRATIONS[older](tx)
             if found < tables.SCHEMA_VERSION:
                 tx.execute(
                     tables.meta.update()
@@ -239,6 +240,15 @@ def chunks(total: int, size: int = BULK, pause: float = PAUSE) -> Iterator[slice
         if start:
             time.sleep(pause)
         yield slice(start, min(start + size, total))
+
+
+def select_in(tx: sa.Connection, statement: str, ids: Sequence[Any], **params: Any) -> list[sa.Row[Any]]:
+    """The rows of a statement with `IN :ids`, asked in turns that no limit on variables stops."""
+    prepared = sa.text(statement).bindparams(sa.bindparam("ids", expanding=True))
+    rows: list[sa.Row[Any]] = []
+    for start in range(0, len(ids), 10_000):
+        rows += tx.execute(prepared, {**params, "ids": list(ids[start : start + 10_000])}).all()
+    return rows
 
 
 def mark_dirty(tx: sa.Connection, name: str, ids: Iterable[int]) -> None:

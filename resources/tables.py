@@ -188,18 +188,22 @@ sa.Index(
     postgresql_where=participant.c.left_at.is_(None),
 )
 
-#: One message planned for one participant at one step and visit. `due_at` is when it may be claimed; a held message
-#: carries why. `body_file` and `body_row` name its rendered body in the lake. `attempt` counts the POSTs that were made
-#: or begun; (id, attempt) is what Meta echoes.
+#: One message planned for one participant at one step and visit; `copy` is above 1 only where `when_unknown: resend`
+#: sent it again. `uid` is a hash of what the message is (campaign, contact, key, occurrence, step, visit, copy): the
+#: same on a restored ledger, which a counter is not. `due_at` is when it may be claimed, `not_before` (wall) when it
+#: may be tried again; a held message carries why. `body_file` and `body_row` name its rendered body in the lake. `lane`
+#: is the lease (name#token) under which it was last stamped.
 message = sa.Table(
     "message",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uid", sa.BigInteger, nullable=False),
     sa.Column("participant_id", sa.Integer, nullable=False),
     sa.Column("campaign", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("step", sa.Text, nullable=False),
     sa.Column("visit", sa.Integer, nullable=False),
+    sa.Column("copy", sa.Integer, nullable=False, server_default="1"),
     sa.Column("contact_id", sa.Text, nullable=False, index=True),
     sa.Column("phone", sa.Text, nullable=False),
     sa.Column("sender", sa.Text, nullable=False),
@@ -214,8 +218,9 @@ message = sa.Table(
     sa.Column("due_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
     sa.Column("planned_at", sa.BigInteger, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # clear refusals that may be tried again
+    sa.Column("not_before", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # refusals that may be tried again
+    sa.Column("lane", sa.Text),
     sa.Column("attempted_at", sa.BigInteger),
     sa.Column("attempted_wall", sa.BigInteger),
     sa.Column("accepted_at", sa.BigInteger),
@@ -229,7 +234,7 @@ message = sa.Table(
     sa.Column("body_file", sa.Integer),
     sa.Column("body_row", sa.Integer),
     sa.Column("author", sa.Text),
-    sa.UniqueConstraint("participant_id", "step", "visit"),
+    sa.UniqueConstraint("participant_id", "step", "visit", "copy"),
 )
 sa.Index("message_wamid", message.c.wamid, unique=True)
 sa.Index(
@@ -243,7 +248,7 @@ sa.Index(
 )
 sa.Index(
     "message_in_flight",
-    message.c.attempted_wall,
+    message.c.state,
     sqlite_where=message.c.state.in_(["attempted", "unknown"]),
     postgresql_where=message.c.state.in_(["attempted", "unknown"]),
 )
@@ -303,10 +308,21 @@ sender = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("pace", sa.Float, nullable=False),
+    sa.Column("ceiling", sa.Float, nullable=False),
     sa.Column("slowed_at", sa.BigInteger),  # wall
     sa.Column("stopped_at", sa.BigInteger),
     sa.Column("stopped_code", sa.Integer),
     sa.Column("stopped_why", sa.Text),
+)
+
+#: The schedule of an entry as it was last seen, and since when: an edited one starts anew and makes up for nothing.
+schedule = sa.Table(
+    "schedule",
+    metadata,
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("entry", sa.Integer, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
 )
 
 #: A template that Meta refused to send (paused, disabled): its messages are held until it is seen approved again.

@@ -1,0 +1,150 @@
+"""The gateway's application: its doors put together, its errors as sentences, and the server around it.
+
+What belongs here: assembly. Each group of doors is a module with a function that makes its routes; a new one is one
+more `include_router`.
+"""
+
+import asyncio
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+
+from gateway.log import Clock, LandingLog
+from gateway.webhooks import refuse, webhook_routes
+from journey.problems import EstafetteError
+
+GRACE = 10  # seconds that requests under way have at the end
+KEEP_ALIVE = 75
+
+
+def create_app(
+    home: Path, *, app_secret: SecretStr | None, verify_token: SecretStr | None, clock: Clock | None = None
+) -> FastAPI:
+    """The application of a project home. `clock` gives the present in UTC (it can be turned)."""
+    clock = clock or ticking(None)
+    log = LandingLog(home / "landing" / "webhooks", clock)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await log.close()
+
+    app = FastAPI(title="Estafette", lifespan=lifespan, openapi_url=None)
+    app.include_router(webhook_routes(log, clock, app_secret, verify_token))
+
+    @app.get("/healthz", response_model=None)
+    async def healthz() -> Response:
+        """Whether deliveries can be kept."""
+        try:
+            await asyncio.to_thread(_try_disk, log.directory)
+        except OSError as error:
+            return JSONResponse({"status": "unwell", "disk": error.strerror or str(error)}, 503)
+        return JSONResponse({"status": "ok", "disk": "writable"})
+
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_fault)
+    return app
+
+
+def serve(
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    now: datetime | None = None,
+    *,
+    app_secret: SecretStr | None,
+    verify_token: SecretStr | None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Runs the gateway until SIGINT or SIGTERM. `now`: the clock starts there and ticks. Port 0 takes a free one.
+
+    `ready` gets the address once connections are accepted. Raises EstafetteError where the address can't be had.
+    """
+    app = create_app(home, app_secret=app_secret, verify_token=verify_token, clock=ticking(now))
+    with listen(host, port) as listening:
+        if ready is not None:
+            ready(address(listening))
+        server = uvicorn.Server(config(app))
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # uvicorn has ended in good order, and passes the signal on
+            return
+
+
+def config(app: FastAPI) -> uvicorn.Config:
+    """How the server runs; uvloop and httptools are taken where they are installed."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises EstafetteError that says what is in the way."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(where[:2], family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        mend = "Choose another with --port, or end what listens there."
+        raise EstafetteError(f"the gateway can't listen on {host}:{port} ({why})", mend=mend) from None
+
+
+def address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def ticking(start: datetime | None) -> Clock:
+    """The present in UTC; from `start` on at the same speed, where one is given."""
+    if start is None:
+        return lambda: datetime.now(UTC)
+    began = time.monotonic()
+    return lambda: start.astimezone(UTC) + timedelta(seconds=time.monotonic() - began)
+
+
+def _try_disk(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    # A leading dot: whoever reads the landing zone passes it over.
+    with tempfile.NamedTemporaryFile(dir=directory, prefix=".healthz-") as file:
+        file.write(b"ok\n")
+        file.flush()
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    sentences = {
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.method} is not possible at {request.url.path}.",
+    }
+    response = refuse(status, sentences.get(status, str(getattr(error, "detail", error))))
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    """FastAPI would answer 422 with a structure; people get 400 with a sentence."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    parts = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in found]
+    return refuse(400, "The request is not as it should be: " + "; ".join(parts) + ".")
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    return refuse(500, "Something went wrong here. The gateway's log says what.")

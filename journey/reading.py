@@ -1,0 +1,267 @@
+"""A file's data → a checked model, with every failure said as a finding that a newcomer can act on.
+
+What belongs here: the base of all models that mirror a file, the fields they share (durations, names), the translation
+of pydantic's errors into `Problem`s with file:line, and the JSON Schemas for editors. What does not: any rule of a
+particular file.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
+
+from journey.clock import DURATION_PATTERN, is_zone, parse_duration, show_duration, zone
+from journey.problems import Problem
+from journey.source import Key, Path, Source, dotted
+from journey.spelling import nearest, suggest
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+
+
+class FileModel(BaseModel):
+    """Mirrors a mapping of a file: its keys and no others, its types and no conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Model = TypeVar("Model", bound=FileModel)
+
+
+def example(*values: dict[str, Any]) -> ConfigDict:
+    """A model's configuration with examples, for editors and for findings."""
+    return ConfigDict(json_schema_extra={"examples": list(values)})
+
+
+def wrong(what: str, mend: str) -> PydanticCustomError:
+    """The error a validator raises: what is wrong and what to do. Braces in either are kept as they are."""
+    return PydanticCustomError("wrong", "{what}", {"what": what, "mend": mend})
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise wrong(f"{value} is a number without a unit", f"Write a duration such as {value}h or {value}d.")
+    try:
+        return parse_duration(str(value))
+    except ValueError as error:
+        raise wrong(str(error).partition(";")[0], "Write a whole number and a unit: 30m, 24h, 2d, 1w.") from None
+
+
+def _some_time(value: object) -> timedelta:
+    duration = _duration(value)
+    if not duration:
+        raise wrong("a duration of zero leaves no time", "Write a longer one, e.g. 24h.")
+    return duration
+
+
+_DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30m", "24h", "2d"]})
+#: `30m`, `24h`, `2d`, `30 days`; zero allowed
+Duration = Annotated[timedelta, BeforeValidator(_duration), _DURATION_SCHEMA]
+#: the same, more than zero
+SomeTime = Annotated[timedelta, BeforeValidator(_some_time), _DURATION_SCHEMA]
+
+
+def _zone_name(value: object) -> object:
+    if isinstance(value, str) and not is_zone(value):
+        try:
+            zone(value)
+        except ValueError as error:
+            raise wrong(*zone_words(str(error))) from None
+    return value
+
+
+def zone_words(sentence: str) -> tuple[str, str]:
+    """`clock.zone`'s sentence about an unknown zone as (what, mend)."""
+    what, _, hint = sentence.partition("; ")
+    return what, hint[:1].upper() + hint[1:] + ("" if hint.endswith("?") else ".")
+
+
+#: an IANA time zone
+ZoneName = Annotated[str, BeforeValidator(_zone_name), WithJsonSchema({"type": "string", "examples": ["Europe/Paris"]})]
+
+
+def read_model(source: Source, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    """The source as a `model`, or the findings that forbid it, in the order of their lines."""
+    empty = set(source.nulls())
+    problems = [
+        Problem(
+            source.file,
+            source.line(path),
+            dotted(path),
+            "there is no value" if isinstance(path[-1], int) else f"`{path[-1]}` has no value",
+            "Give it one, or remove the line.",
+        )
+        for path in empty
+    ]
+    read: Model | None = None
+    try:
+        read = model.model_validate(source.data)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        misspelt = {path for one in errors if (path := _meant(source, model, one)) is not None}
+        for one in errors:
+            missing = one["type"] == "missing"
+            path = source.path(one["loc"], missing=missing)
+            if not (path in misspelt if missing else path in empty):
+                problems.append(_problem(source, model, one))
+    problems.sort(key=lambda problem: (problem.line, problem.field))
+    return (None, problems) if problems else (read, [])
+
+
+def _meant(source: Source, model: type[FileModel], error: ErrorDetails) -> tuple[Key, ...] | None:
+    """The path that an unknown key was probably meant to be: one finding for a misspelt key is enough."""
+    if error["type"] != "extra_forbidden":
+        return None
+    path = source.path(error["loc"])
+    near = nearest(str(path[-1]), _known_keys(model, path[:-1]))
+    return (*path[:-1], near) if near else None
+
+
+def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Problem:
+    kind, found = error["type"], error["input"]
+    path = source.path(error["loc"], missing=kind == "missing")
+    line = source.line(path)
+    name = str(path[-1]) if path else "the file"
+    context: dict[str, Any] = error.get("ctx", {})
+    if kind == "wrong":
+        what, mend = str(context["what"]), str(context["mend"])
+    elif kind == "invalid_key" or error["loc"][-1:] == ("[key]",):
+        what, mend = f"the key {found} is not text", f'Put it in quotes: "{found}".'
+    elif kind == "missing":
+        about = _description(model, path)
+        what, mend = f"`{name}` is missing", f"Add `{name}:`" + (f" ({about})." if about else ".")
+    elif kind == "extra_forbidden":
+        known = _known_keys(model, path[:-1])
+        what, mend = f"unknown key `{name}`", suggest(name, known, none="Remove it.")
+    elif kind == "literal_error":
+        known = set(re.findall(r"'([^']*)'", str(context["expected"])))
+        what = f"{_shown(found)} is not one of the words of `{name}`"
+        mend = suggest(found, known, none="") if isinstance(found, str) else suggest("", known, none="")
+    elif kind == "string_type" and isinstance(found, bool | int | float):
+        what, mend = f"text is wanted here, and {_shown(found)} is none", f'Put it in quotes: "{_written(found)}".'
+    elif kind in _WANTED:
+        wanted, way = _WANTED[kind]
+        what, mend = f"{wanted} is wanted here, not {_shown(found)}", _example(model, path) or way
+    elif kind == "too_short":
+        what, mend = f"`{name}` is empty", "It needs at least one."
+    elif kind in ("greater_than_equal", "less_than_equal"):
+        bound = context.get("ge", context.get("le"))
+        what = f"{_shown(found)} is too {'small' if 'ge' in context else 'large'}"
+        mend = f"Write a number {'from' if 'ge' in context else 'up to'} {bound}."
+    else:
+        what, mend = error["msg"][:1].lower() + error["msg"][1:], "Correct the value."
+    return Problem(source.file, line, dotted(path), what, mend)
+
+
+_WANTED = {
+    "string_type": ("text", "Write a text."),
+    "int_type": ("a whole number", "Write digits without quotes."),
+    "bool_type": ("true or false", "Write `true` or `false`, without quotes."),
+    "list_type": ("a list", "Start each item with `- `, or write [a, b]."),
+    "dict_type": ("a mapping (`key: value`)", "Write `key: value` lines, indented under it."),
+    "model_type": ("a mapping (`key: value`)", "Write `key: value` lines, indented under it."),
+}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool | int | float):
+        return _written(value)
+    if isinstance(value, str):
+        return f"“{value if len(value) <= 60 else value[:59] + '…'}”"
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def _written(value: bool | int | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _flow(value: object) -> str:
+    """A value as a file would spell it on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+    text = str(value)
+    return text if _UNQUOTED.fullmatch(text) else f'"{text}"'
+
+
+_UNQUOTED = re.compile(r"[A-Za-z_][\w/:. -]*|[0-9]{1,3}[smhdw]?")
+
+
+def _example(model: type[FileModel], path: Path) -> str:
+    examples = [_flow(one) for node in _walk(model, path) for one in node.get("examples", [])]
+    return f"Write e.g. {' or '.join(examples)}." if examples else ""
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """JSON Schema as editors use it: an optional key may be left out but is never null; defaults as files have them."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        inner = super().default_schema(schema)
+        if isinstance(inner.get("default", 0), dict | None):
+            del inner["default"]  # says nothing, or only what the keys within say
+        return inner
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value  # in the order of the spelling, which is the order of importance
+
+    def encode_default(self, dft: Any) -> Any:
+        return show_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
+@lru_cache(maxsize=16)
+def editor_schema(model: type[FileModel]) -> dict[str, Any]:
+    """The JSON Schema of a file, for editors that complete and check it (draft 7, which VS Code reads)."""
+    schema = model.model_json_schema(schema_generator=_EditorSchema)
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+
+
+def _known_keys(model: type[FileModel], path: Path) -> set[str]:
+    """The keys that a mapping at `path` may have."""
+    return {key for node in _walk(model, path) for key in node.get("properties", {})}
+
+
+def _description(model: type[FileModel], path: Path) -> str:
+    """What the schema says of the key at `path`: its first sentence, without the full stop."""
+    schema = editor_schema(model)
+    for node in _walk(model, path[:-1]):
+        key = node.get("properties", {}).get(path[-1], {})
+        for described in (key, *_branches(schema, key)):
+            if described.get("description"):
+                return str(described["description"]).split(". ")[0].rstrip(".")
+    return ""
+
+
+def _walk(model: type[FileModel], path: Path) -> list[dict[str, Any]]:
+    schema = editor_schema(model)
+    nodes = list(_branches(schema, schema))
+    for part in path:
+        nodes = [branch for node in nodes for child in _into(node, part) for branch in _branches(schema, child)]
+    return nodes
+
+
+def _into(node: dict[str, Any], part: Key) -> Iterator[dict[str, Any]]:
+    inside = node.get("properties", {}).get(part) or node.get("additionalProperties")
+    if isinstance(part, int) and "items" in node:
+        inside = node["items"]
+    if isinstance(inside, dict):
+        yield inside
+
+
+def _branches(schema: dict[str, Any], node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema node itself, or what it refers to, or each of its alternatives."""
+    if "$ref" in node:
+        yield from _branches(schema, schema["$defs"][node["$ref"].rsplit("/", 1)[1]])
+        return
+    alternatives = [*node.get("anyOf", []), *node.get("oneOf", [])]
+    for one in alternatives:
+        yield from _branches(schema, one)
+    if not alternatives:
+        yield node

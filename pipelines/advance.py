@@ -1,0 +1,190 @@
+"""Advance: who is due moves on, as sets, until nothing moves.
+
+What belongs here: reading where the people due stand, and writing their moves. Which way each of them goes is
+`journey.cohort`. A move and its row in `participant_steps` are one transaction; 5,000 people a transaction.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from journey.campaign import Campaign
+from journey.clock import to_us
+from journey.cohort import STANDING, decide
+from journey.words import END, Branch, ParticipantState
+from resources.home import Home
+from resources.ledger import US, Lease, chunks, mark_dirty
+from resources.outbox import send_again
+
+UNKNOWN_WALL = 60
+"""Seconds (wall) that a message stays unknown at least, however the clock is turned: its status may be on the way."""
+
+WAITED = [Branch.read, Branch.not_read, Branch.undelivered]
+"""Branches that come after a wait: `not_after` bounds only what is reached without one."""
+
+STEPS: dict[str, pl.DataType] = {
+    "participant_id": pl.Int64(),
+    "campaign": pl.String(),
+    "contact_id": pl.String(),
+    "from_step": pl.String(),
+    "branch": pl.String(),
+    "to_step": pl.String(),
+    "visit": pl.Int64(),
+    "moved_at": pl.Datetime("us", "UTC"),
+}
+
+_STANDING_SQL = """
+SELECT p.id, p.contact_id, p.step, p.visit,
+  CASE WHEN m.state = 'unknown' AND m.attempted_wall > :wall THEN 'attempted' ELSE m.state END,
+  s.reason, m.attempted_at, m.accepted_at, m.delivered_at, m.read_at
+FROM participant p
+LEFT JOIN message m ON m.participant_id = p.id AND m.step = p.step AND m.visit = p.visit
+  AND m.copy = (SELECT max(c.copy) FROM message c
+                WHERE c.participant_id = p.id AND c.step = p.step AND c.visit = p.visit)
+LEFT JOIN skip s ON s.participant_id = p.id AND s.step = p.step AND s.visit = p.visit
+WHERE p.left_at IS NULL AND p.wake_at <= :now AND p.campaign = :campaign
+"""
+
+
+def advance(home: Home, lease: Lease, now: datetime) -> int:
+    """Move everyone due, once round. Gives how many moved; call it again until nobody does."""
+    moved = 0
+    for campaign in _due_campaigns(home, now):
+        params = {
+            "now": to_us(now),
+            "wall": int((home.ledger.wall() - UNKNOWN_WALL) * US),
+            "campaign": campaign.name,
+        }
+        standing = home.ledger.frame(_STANDING_SQL, STANDING, params)
+        moves, waits = decide(campaign, standing, to_us(now))
+        _write_waits(home, lease, waits)
+        if moves.height:
+            _write_moves(home, lease, campaign, _visits(home, campaign, moves), now)
+        moved += moves.height
+    return moved
+
+
+def settle_unknown(home: Home, lease: Lease, now: datetime) -> int:
+    """Messages that stayed unknown as long as their campaign waits: failed, or sent again as a copy of their own."""
+    settled = 0
+    for campaign in home.project.live_campaigns().values():
+        rule = campaign.settings.when_unknown
+        if rule.then == "assume_sent":  # the participant goes on; the message stays what it is
+            continue
+        over = to_us(now) - rule.after // timedelta(microseconds=1)
+        wall = int((home.ledger.wall() - UNKNOWN_WALL) * US)
+        with home.ledger.write(lease) as tx:
+            ids = [
+                int(row.id)
+                for row in tx.exec_driver_sql(
+                    "SELECT m.id FROM message m JOIN participant p ON p.id = m.participant_id AND p.step = m.step"
+                    " AND p.visit = m.visit AND p.left_at IS NULL WHERE m.state = 'unknown' AND m.campaign = ?"
+                    " AND m.attempted_at <= ? AND m.attempted_wall <= ? AND NOT EXISTS (SELECT 1 FROM message c WHERE"
+                    " c.participant_id = m.participant_id AND c.step = m.step AND c.visit = m.visit"
+                    " AND c.copy > m.copy) LIMIT 5000",
+                    (campaign.name, over, wall),
+                )
+            ]
+            if rule.then == "fail":
+                tx.exec_driver_sql(
+                    "UPDATE message SET state = 'failed', failed_at = ?, error_title = 'no answer, taken as failed'"
+                    " WHERE id = ?",
+                    [(to_us(now), i) for i in ids],
+                )
+            else:
+                send_again(tx, ids, to_us(now))
+            tx.exec_driver_sql(
+                "UPDATE participant SET wake_at = ? WHERE id = (SELECT participant_id FROM message WHERE id = ?)",
+                [(to_us(now), i) for i in ids],
+            )
+            mark_dirty(tx, "message", ids)
+        settled += len(ids)
+    return settled
+
+
+def _due_campaigns(home: Home, now: datetime) -> list[Campaign]:
+    live = home.project.live_campaigns()
+    with home.ledger.read() as tx:
+        names = tx.exec_driver_sql(
+            "SELECT DISTINCT campaign FROM participant WHERE left_at IS NULL AND wake_at <= ?", (to_us(now),)
+        ).scalars()
+        return [live[name] for name in names if name in live]
+
+
+def _visits(home: Home, campaign: Campaign, moves: pl.DataFrame) -> pl.DataFrame:
+    """The visit that each move begins: 1, or one more than the last where a loop leads back to a step."""
+    if not _loops(campaign):
+        return moves.with_columns(visit=pl.lit(1, pl.Int64))
+    known = home.ledger.frame(
+        "SELECT participant_id, step, max(visit) FROM (SELECT participant_id, step, visit FROM message"
+        " WHERE campaign = :campaign UNION ALL SELECT participant_id, step, visit FROM skip"
+        " WHERE campaign = :campaign) GROUP BY participant_id, step",
+        {"participant_id": pl.Int64, "to_step": pl.String, "visit": pl.Int64},
+        {"campaign": campaign.name},
+    )
+    return moves.join(known, on=["participant_id", "to_step"], how="left", maintain_order="left").with_columns(
+        visit=(pl.col("visit").fill_null(0) + 1).cast(pl.Int64)
+    )
+
+
+def _loops(campaign: Campaign) -> bool:
+    """Whether any step can be reached again."""
+    reach = {name: {way[2] for way in step.ways()} for name, step in campaign.steps.items()}
+    for start in reach:
+        seen: set[str] = set()
+        todo = set(reach[start])
+        while todo:
+            step = todo.pop()
+            if step == start:
+                return True
+            if step in reach and step not in seen:
+                seen.add(step)
+                todo |= reach[step]
+    return False
+
+
+def _write_moves(home: Home, lease: Lease, campaign: Campaign, moves: pl.DataFrame, now: datetime) -> None:
+    at = to_us(now)
+    for part in chunks(moves.height):
+        chunk = moves[part]
+        steps = chunk.with_columns(campaign=pl.lit(campaign.name), moved_at=pl.lit(now, STEPS["moved_at"]))
+        file = home.lake.put("participant_steps", steps.select(list(STEPS)), at="moved_at")
+        leaving = chunk.filter(pl.col("to_step") == END)
+        going = chunk.filter(pl.col("to_step") != END)
+        waited = pl.col("branch").is_in(WAITED)
+        with home.ledger.write(lease) as tx:
+            home.lake.register(tx, file)
+            _many(
+                tx,
+                "UPDATE participant SET state = 'ended', left_at = ?, reason = ?, wake_at = NULL WHERE id = ?"
+                " AND left_at IS NULL",
+                [(at, reason, i) for i, reason in leaving.select("participant_id", "reason").iter_rows()],
+            )
+            _many(
+                tx,
+                "UPDATE participant SET step = ?, visit = ?, version = ?, state = ?, arrived_at = ?, wake_at = ?,"
+                " not_after = CASE WHEN ? THEN NULL ELSE not_after END WHERE id = ? AND left_at IS NULL",
+                [
+                    (to_step, visit, campaign.version, ParticipantState.active.value, at, at, through, i)
+                    for i, to_step, visit, through in going.select(
+                        "participant_id", "to_step", "visit", waited.alias("waited")
+                    ).iter_rows()
+                ],
+            )
+            mark_dirty(tx, "participant", chunk.get_column("participant_id").to_list())
+
+
+def _write_waits(home: Home, lease: Lease, waits: pl.DataFrame) -> None:
+    for part in chunks(waits.height):
+        rows = [(wake_at, i) for i, wake_at in waits[part].select("participant_id", "wake_at").iter_rows()]
+        with home.ledger.write(lease) as tx:
+            _many(tx, "UPDATE participant SET wake_at = ?, state = 'waiting' WHERE id = ? AND left_at IS NULL", rows)
+            mark_dirty(tx, "participant", [i for _, i in rows])
+
+
+def _many(tx: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    if rows:
+        tx.exec_driver_sql(statement, list(rows))

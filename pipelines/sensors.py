@@ -1,0 +1,134 @@
+"""Sensors and the schedule: when a pass, or a dispatch, is asked for.
+
+What belongs here: decisions as pure functions, and decorators around them. Sensors keep no cursor of their own: they
+compare the landing zone with the ledger's cursors. They ask for a pass and never for anything in it; what is due is
+found out by the pass itself, so an extra pass does no harm and a missing one only waits for the next.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import dagster as dg
+
+from journey.clock import to_us
+from resources.definitions import PASS, HomeResource
+from resources.home import Home
+from resources.ledger import US
+from resources.outbox import backlog
+
+LINGER = 120.0
+"""Seconds (wall) that a daemon's pass goes on looking, a turn a second, after the last work: a trigger within that time
+reaches the wire without the seconds that starting a run takes."""
+
+BACKLOG = 10.0
+"""Seconds of backlog above which a sender is left to the job `dispatch`."""
+
+PASS_CONFIG = {"resources": {"passing": {"config": {"linger": LINGER, "backlog": BACKLOG}}}}
+
+ACTIVE = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What there is to do: files to read, people or messages whose time has come, occurrences, things to publish."""
+
+    files: int = 0
+    people: int = 0
+    messages: int = 0
+    occurrences: int = 0
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.files or self.people or self.messages or self.occurrences)
+
+    def __str__(self) -> str:
+        counts = {"files": self.files, "people": self.people, "messages": self.messages, "entries": self.occurrences}
+        return ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "nothing"
+
+
+def wants_pass(due: Due, *, lease_held: bool, waiting_runs: int) -> str | None:
+    """Why no pass is asked for; None where one is."""
+    if waiting_runs:
+        return "a pass is on its way"
+    if lease_held:
+        return "a pass is at work, and takes this along"
+    if not due.anything:
+        return "nothing is due"
+    return None
+
+
+def wants_dispatch(waiting: dict[str, int], paces: dict[str, float], held: Collection[str], runs: int) -> str | None:
+    """Why no dispatch is asked for; None where one is. `held`: the names of leases in force."""
+    if runs:
+        return "a dispatch is at work or on its way"
+    senders = [name for name, messages in waiting.items() if messages > BACKLOG * paces.get(name, 1.0)]
+    free = [name for name in senders if not any(lease.startswith(f"send:{name}:") for lease in held)]
+    return None if free else "no sender has more to send than a pass does by itself"
+
+
+def look(home: Home) -> Due:
+    """What is due in a home now: stats and a few small queries, well under 50 ms."""
+    now = to_us(home.clock())
+    with home.ledger.read() as tx:
+        people = tx.exec_driver_sql(
+            "SELECT count(*) FROM (SELECT 1 FROM participant p JOIN campaign c ON c.name = p.campaign"
+            " WHERE p.left_at IS NULL AND p.wake_at <= ? LIMIT 1)",
+            (now,),
+        ).scalar_one()
+        occurrences = tx.exec_driver_sql(
+            "SELECT count(*) FROM occurrence o JOIN campaign c ON c.name = o.campaign AND c.stopped_at IS NULL"
+            " WHERE o.done_at IS NULL AND (o.next_at IS NULL OR o.next_at <= ?)",
+            (now,),
+        ).scalar_one()
+        sending = tx.exec_driver_sql(
+            "SELECT count(*) FROM lease WHERE name LIKE 'send:%' AND until > ?", (int(home.wall() * US),)
+        ).scalar_one()
+    messages = 0 if sending else sum(backlog(home.ledger, now).values())
+    files = home.landing.pending(home.wall(), ["contacts", "events", "webhooks"])
+    return Due(len(files), int(people), messages, int(occurrences))
+
+
+@dg.sensor(
+    job_name="one_pass",
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for a pass when files came in, or the time of people, messages or schedules has come.",
+)
+def something_due(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
+    """A pass when anything is due."""
+    opened = home.open()
+    try:
+        held = any(lease.name == PASS for lease in opened.ledger.leases())
+        found = Due() if held else look(opened)
+    finally:
+        opened.close()
+    why_not = wants_pass(found, lease_held=held, waiting_runs=_runs(context, "one_pass", ACTIVE))
+    if why_not is not None:
+        return dg.SkipReason(why_not)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_config=PASS_CONFIG, tags={"estafette/why": str(found)[:200]})]
+    )
+
+
+@dg.sensor(
+    job_name="dispatch",
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for lanes of their own when a sender has more to send than some seconds' worth.",
+)
+def much_to_send(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
+    """A dispatch when a sender's backlog is more than a pass sends by itself."""
+    opened = home.open()
+    try:
+        waiting = backlog(opened.ledger, to_us(opened.clock()))
+        with opened.ledger.read() as tx:
+            paces: dict[str, float] = dict(tx.exec_driver_sql("SELECT name, ceiling FROM sender").all())
+        held = [lease.name for lease in opened.ledger.leases()]
+    finally:
+        opened.close()
+    why_not = wants_dispatch(waiting, paces, held, _runs(context, "dispatch", [*ACTIVE, dg.DagsterRunStatus.STARTED]))
+    return dg.SkipReason(why_not) if why_not is not None else dg.SensorResult(run_requests=[dg.RunRequest()])
+
+
+def _runs(context: dg.SensorEvaluationContext, job: str, statuses: list[dg.DagsterRunStatus]) -> int:
+    return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=statuses))

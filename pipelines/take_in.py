@@ -1,0 +1,48 @@
+"""Take in: what lies in the landing zone becomes contacts, events, statuses and answers.
+
+What belongs here: the order (people first, then what they did, then what Meta reports of messages to them) and the sum
+of what was taken. How each kind is read is with `resources`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from resources.events import take_in_events
+
+from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
+from resources.deliveries import TakenWebhooks, take_in_webhooks
+from resources.home import Home
+from resources.ledger import Lease
+
+
+@dataclass
+class TakenIn:
+    """What one pass took in: files of contacts and events one by one, the webhook log as a whole."""
+
+    contacts: list[TakenFile] = field(default_factory=list)
+    events: list[TakenFile] = field(default_factory=list)
+    webhooks: TakenWebhooks = field(default_factory=TakenWebhooks)
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything new was read."""
+        files = [*self.contacts, *self.events]
+        return any(one.rows or one.quarantined for one in files) or self.webhooks.lines > 0
+
+
+def take_in(home: Home, lease: Lease, now: datetime, *, final: bool = False) -> TakenIn:
+    """Take in everything that is pending. `final`: also a last line without its newline, when it parses."""
+    settings = home.project.settings
+    rules = IntakeRules(
+        region=settings.region,
+        timezone=ZoneInfo(settings.timezone),
+        default=settings.consent.default == "opted_in",
+        properties=settings.properties,
+    )
+    wall = home.wall()
+    return TakenIn(
+        contacts=take_in_contacts(home.landing, home.contacts, rules, lease, now, wall, final),
+        events=take_in_events(home.landing, home.events, home.contacts, rules, lease, now, wall, final),
+        webhooks=take_in_webhooks(home, lease, now, final),
+    )

@@ -1,0 +1,56 @@
+"""One turn: take in, enter, advance and plan, until nothing more is due at this time.
+
+What belongs here: the order of the verbs and when they are at rest. A pass makes one turn, and more of them while its
+lanes send; a live pass makes one a second.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipelines.advance import advance, settle_unknown
+from pipelines.enter import Entered, enter
+from pipelines.plan import hold_and_expire, plan
+from pipelines.take_in import TakenIn, take_in
+from resources.home import Home
+from resources.ledger import Lease
+
+ROUNDS = 1_000
+"""`check` refuses a loop without a wait, so people come to rest; this stops a pass that would never end."""
+
+
+@dataclass
+class Turn:
+    """What one turn did."""
+
+    taken: TakenIn = field(default_factory=TakenIn)
+    entered: Entered = field(default_factory=Entered)
+    moved: int = 0
+    planned: int = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything happened."""
+        return bool(self.taken.anything or self.entered.entered or self.entered.refused or self.moved or self.planned)
+
+
+def move(home: Home, lease: Lease, now: datetime) -> tuple[int, int]:
+    """Advance and plan in turn until nobody moves. Gives (moves, people planned for)."""
+    settle_unknown(home, lease, now)
+    hold_and_expire(home, lease, now)
+    moved = planned = 0
+    for _ in range(ROUNDS):
+        step_moved = advance(home, lease, now)
+        step_planned = plan(home, lease, now)
+        moved, planned = moved + step_moved, planned + step_planned
+        if not step_moved and not step_planned:
+            break
+    return moved, planned
+
+
+def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
+    """Everything that is due now but sending and publishing."""
+    now = home.clock()
+    taken = take_in(home, lease, now, final=final)
+    entered = enter(home, lease, now)
+    moved, planned = move(home, lease, now)
+    return Turn(taken, entered, moved, planned)

@@ -1,0 +1,106 @@
+"""The stores as Dagster resources: the only module of `resources/` that knows Dagster.
+
+What belongs here: opening a home for a run, and holding the lease `pass` for as long as the run lasts.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from journey.clock import parse_instant, zone
+from journey.problems import LeaseLost, LedgerError
+from resources.home import HOME, NOW, Clock, Home
+from resources.ledger import LEASE_SECONDS, Lease, Ledger, holder_name
+
+PASS = "pass"  # noqa: S105 - the name of a lease
+
+
+class HomeResource(dg.ConfigurableResource["HomeResource"]):
+    """A project home. Empty fields: ESTAFETTE_HOME (else the working directory) and ESTAFETTE_NOW (else real time)."""
+
+    path: str = Field(default="", description="The project home.")
+    now: str = Field(default="", description="A time at which the campaign's clock stands still, for tests and replays.")
+
+    def open(self) -> Home:
+        """The home, opened; whoever opens it closes it."""
+        path = Path(self.path or os.environ.get(HOME) or ".")
+        now = self.now or os.environ.get(NOW, "")
+        return Home(path, Clock(parse_instant(now, zone("UTC")) if now else None))
+
+
+class PassResource(HomeResource):
+    """The right to make a pass: an open home, and the lease `pass`, renewed until the run is over."""
+
+    linger: float = Field(default=0.0, description="Seconds to go on looking for work after the last that came.")
+    backlog: float = Field(default=0.0, description="Senders with more seconds of backlog are left to `dispatch`; 0: none are.")
+    wait: float = Field(default=600.0, description="Seconds to wait for another pass to end.")
+
+    _home: Home | None = PrivateAttr(default=None)
+    _lease: Lease | None = PrivateAttr(default=None)
+
+    @property
+    def home(self) -> Home:
+        assert self._home is not None, "only within a run"
+        return self._home
+
+    @property
+    def lease(self) -> Lease:
+        assert self._lease is not None, "only within a run"
+        return self._lease
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["PassResource"]:
+        home = self.open()
+        try:
+            ledger = home.ledger
+            lease = _wait(ledger, self.wait, context.run_id or "")
+            with keep(ledger, lease):
+                home.reload()
+                self._home, self._lease = home, lease
+                yield self
+        finally:
+            self._home = self._lease = None
+            home.close()
+
+
+@contextmanager
+def keep(ledger: Ledger, lease: Lease) -> Iterator[None]:
+    """Renew a lease from a thread of its own until the block ends, then give it back."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE_SECONDS / 3):
+            try:
+                ledger.renew(lease)
+            except LeaseLost:
+                return  # the next write says so
+
+    thread = threading.Thread(name=f"keep {lease.name}", target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        ledger.release(lease)
+
+
+def _wait(ledger: Ledger, seconds: float, run: str) -> Lease:
+    deadline = time.monotonic() + seconds
+    while True:
+        lease = ledger.take(PASS, holder_name(), note=f"run {run}")
+        if lease is not None:
+            return lease
+        if time.monotonic() > deadline:
+            holder = next((row for row in ledger.leases() if row.name == PASS), None)
+            raise LedgerError(
+                f"another pass is at work{f' ({holder.holder}, {holder.note})' if holder else ''}",
+                mend="It takes everything along; run this again when it has ended",
+            )
+        time.sleep(0.25)

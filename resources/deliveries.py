@@ -1,0 +1,235 @@
+"""Taking in the webhook log: statuses, answers, preferences and news of templates, in one pass over each file.
+
+What belongs here: matching what Meta reports to messages and contacts, and writing it with the file's cursor. Parsing
+is `journey.webhook`; folding a status is `statuses`; what people write is `inbound`.
+
+What we have already is known by the ledger itself (a status by its message, an answer by its wamid), so a delivery that
+comes twice, in another order or in another file changes nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from journey.clock import to_us
+from journey.codes import MARKETING_STOPPED, explain
+from journey.consent import changes_frame
+from journey.webhook import Parsed, parse
+from journey.words import Scope, Status
+from resources import statuses
+from resources.consents import apply_consent
+from resources.home import Home
+from resources.inbound import take_in_answers
+from resources.landing import FileStat
+from resources.ledger import Lease, chunks, select_in
+from resources.quarantine import put_aside
+from resources.statuses import Folded
+
+MESSAGE_EVENTS: dict[str, pl.DataType] = {
+    "wamid": pl.String(),
+    "message_id": pl.Int64(),
+    "status": pl.String(),
+    "status_at": pl.Datetime("us", "UTC"),
+    "received_at": pl.Datetime("us", "UTC"),
+    "error_code": pl.Int64(),
+    "error_title": pl.String(),
+    "pricing_category": pl.String(),
+    "pricing_type": pl.String(),
+}
+LINES = 4_000
+"""Lines of the log that are dealt with together: some 5,000 statuses, which is one transaction's worth."""
+
+
+@dataclass
+class TakenWebhooks:
+    """What one pass took in."""
+
+    files: int = 0
+    lines: int = 0
+    statuses: int = 0
+    answers: int = 0
+    quarantined: int = 0
+
+
+def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = False) -> TakenWebhooks:
+    """Take in every webhook log file from where it was left. A file that can't be read never stops the others."""
+    taken = TakenWebhooks()
+    for stat in home.landing.pending(home.wall(), ["webhooks"]):
+        taken.files += 1
+        try:
+            _take_in_file(home, lease, stat, now, final, taken)
+        except OSError as error:
+            bad = pl.DataFrame({"line": [0], "reason": [f"the file can't be read: {error.strerror}"], "raw": [""]})
+            with home.ledger.write(lease) as tx:
+                taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
+    return taken
+
+
+def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final: bool, taken: TakenWebhooks) -> None:
+    for chunk in home.landing.chunks(stat, home.wall(), final):
+        parts = list(chunks(len(chunk.lines), LINES)) or [slice(0, 0)]
+        for part in parts:
+            parsed = parse(chunk.lines[part])
+            answers = take_in_answers(home, lease, stat.shown, parsed, now)
+            last = part.stop == len(chunk.lines)
+            folded = _fold(home, lease, parsed, now)
+            _news(home, lease, parsed, now)
+            with home.ledger.write(lease) as tx:
+                aside = put_aside(tx, "webhooks", stat.shown, parsed.bad, now)
+                if last:
+                    home.landing.save(tx, chunk.cursor, to_us(now))
+            taken.lines += part.stop - part.start
+            taken.statuses += folded
+            taken.answers += answers
+            taken.quarantined += aside
+
+
+def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
+    """Fold statuses and record each once, 5,000 a transaction. Gives how many were new."""
+    new = 0
+    for part in chunks(parsed.statuses.height):
+        matched = _match(home, parsed.statuses[part])
+        fresh = _fresh(home, matched)
+        if fresh.is_empty():
+            continue
+        events = fresh.select(
+            "wamid",
+            "message_id",
+            "status",
+            "status_at",
+            pl.col("received_at").fill_null(pl.lit(now, MESSAGE_EVENTS["received_at"])),
+            "error_code",
+            "error_title",
+            "pricing_category",
+            "pricing_type",
+        )
+        file = home.lake.put("message_events", events, at="received_at")
+        ours = events.filter(pl.col("message_id").is_not_null())
+        early = events.filter(pl.col("message_id").is_null())
+        with home.ledger.write(lease) as tx:
+            home.lake.register(tx, file)
+            statuses.fold(tx, [Folded(*row) for row in _rows(ours)], to_us(now))
+            statuses.keep_early(
+                tx,
+                [
+                    {
+                        "wamid": wamid,
+                        "status": status,
+                        "status_at": to_us(at),
+                        "received_at": to_us(received),
+                        "error_code": code,
+                        "error_title": title,
+                    }
+                    for wamid, status, at, received, code, title in early.select(
+                        "wamid", "status", "status_at", "received_at", "error_code", "error_title"
+                    ).iter_rows()
+                ],
+            )
+        stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
+        if stopped.height:
+            _marketing_stopped(home, lease, stopped, now)
+        new += fresh.height
+    return new
+
+
+def _rows(ours: pl.DataFrame) -> Iterator[tuple[int, str, str, int, int | None, str | None]]:
+    for message_id, wamid, status, at, code, title in ours.select(
+        "message_id", "wamid", "status", "status_at", "error_code", "error_title"
+    ).iter_rows():
+        yield message_id, wamid, status, to_us(at), code, title or (explain(code).title if code is not None else None)
+
+
+def _match(home: Home, part: pl.DataFrame) -> pl.DataFrame:
+    """Adds `message_id`: by what we sent along (checked by the message's uid), else by wamid."""
+    prefix = home.prefix()
+    own = part.with_columns(
+        callback=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(
+            pl.col("callback").str.strip_prefix(prefix + ":")
+        )
+    ).with_columns(
+        claimed=pl.col("callback").str.split(":").list.get(0, null_on_oob=True).cast(pl.Int64, strict=False),
+        uid=pl.col("callback").str.split(":").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
+    )
+    ids = own.get_column("claimed").drop_nulls().unique().to_list()
+    wamids = own.get_column("wamid").unique().to_list()
+    with home.ledger.read() as tx:
+        by_id = select_in(tx, "SELECT id, uid FROM message WHERE id IN :ids", ids)
+        by_wamid = select_in(tx, "SELECT id, wamid FROM message WHERE wamid IN :ids", wamids)
+    known = pl.DataFrame(
+        [(r.id, r.uid, r.id) for r in by_id],
+        schema={"claimed": pl.Int64, "uid": pl.Int64, "by_callback": pl.Int64},
+        orient="row",
+    )
+    named = pl.DataFrame(
+        [(r.wamid, r.id) for r in by_wamid], schema={"wamid": pl.String, "by_wamid": pl.Int64}, orient="row"
+    )
+    return (
+        own.join(known, on=["claimed", "uid"], how="left", maintain_order="left")
+        .join(named, on="wamid", how="left", maintain_order="left")
+        .with_columns(message_id=pl.coalesce("by_wamid", "by_callback"))
+    )
+
+
+def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:
+    """Those that say something new, each (message or wamid, status) once, the earliest first."""
+    once = matched.sort("status_at", maintain_order=True).unique(
+        subset=["message_id", "wamid", "status"], keep="first", maintain_order=True
+    )
+    ids = once.get_column("message_id").drop_nulls().unique().to_list()
+    strange = once.filter(pl.col("message_id").is_null()).get_column("wamid").unique().to_list()
+    with home.ledger.read() as tx:
+        rows = select_in(tx, "SELECT id, sent_at, delivered_at, read_at, failed_at FROM message WHERE id IN :ids", ids)
+        early = select_in(tx, "SELECT wamid, status FROM early_status WHERE wamid IN :ids", strange)
+    have = {(r.id, s.value) for r in rows for s in Status if getattr(r, f"{s.value}_at") is not None}
+    kept = {(r.wamid, r.status) for r in early}
+    seen = [
+        (message_id, status) in have if message_id is not None else (wamid, status) in kept
+        for message_id, wamid, status in once.select("message_id", "wamid", "status").iter_rows()
+    ]
+    return once.filter(~pl.Series(seen, dtype=pl.Boolean))
+
+
+def _marketing_stopped(home: Home, lease: Lease, failed: pl.DataFrame, now: datetime) -> None:
+    """131050 in a status: the person has stopped marketing from this business."""
+    with home.ledger.read() as tx:
+        people = select_in(
+            tx,
+            "SELECT id, contact_id, phone, wamid FROM message WHERE id IN :ids",
+            failed.get_column("message_id").to_list(),
+        )
+    at = dict(failed.select("message_id", "status_at").iter_rows())
+    changes = [
+        {
+            "contact_id": r.contact_id,
+            "phone": r.phone,
+            "change": "opted_out",
+            "scope": Scope.marketing.value,
+            "cause": "meta_131050",
+            "source": "webhooks",
+            "wamid": r.wamid,
+            "changed_at": min(at[r.id], now),
+        }
+        for r in people
+    ]
+    apply_consent(home.contacts, lease, changes_frame(changes), now)
+
+
+def _news(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> None:
+    """Templates that were paused, disabled or approved again hold or let go what is planned with them."""
+    events = parsed.templates.filter(pl.col("kind") == "status")
+    if events.is_empty():
+        return
+    with home.ledger.write(lease) as tx:
+        for name, language, event in (
+            events.sort("changed_at", maintain_order=True).select("name", "language", "event").iter_rows()
+        ):
+            if event in ("APPROVED", "REINSTATED", "UNARCHIVED"):
+                tx.exec_driver_sql("DELETE FROM template_hold WHERE name = ? AND language = ?", (name, language))
+            elif event not in ("IN_APPEAL", "FLAGGED", "PENDING"):
+                tx.exec_driver_sql(
+                    "INSERT INTO template_hold (name, language, status, code, changed_at) VALUES (?, ?, ?, 0, ?)"
+                    " ON CONFLICT (name, language) DO UPDATE SET status = excluded.status, code = 0",
+                    (name, language, event, to_us(now)),
+                )

@@ -1,0 +1,342 @@
+"""The ledger's mutable rows and the contacts as Parquet files for the analysts: one cut, cheap to bring up to date.
+
+What belongs here: which rows are exported under which columns, which buckets are due, writing them, and the list of
+files that make a cut. What becomes of the files is `resources.analyst_db`.
+
+Rows are exported in buckets of 100,000 ids; a writer marks its bucket in `dirty` in its own transaction. No mark is
+ever lost: the marks are first renamed (`exporting:NAME`) in a transaction of their own, then everything is read in one
+read transaction that begins later, and only the renamed marks are deleted with the commit. A mark that comes in between
+has its old name and waits for the next export; renamed marks that a crash left behind are taken up by the next export.
+
+Files are the lake's (under `export/`): a name is never used twice, and a file that was replaced stays for a day, for
+whoever reads an older cut, or at least an hour where such files take much room.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import sqlalchemy as sa
+
+from journey import schemas
+from journey.schemas import Table
+from resources.contacts import BASE, DELTA, Contacts
+from resources.lake import Lake, LakeFile
+from resources.ledger import BUCKET, LEASE_SECONDS, US, Lease, Ledger, select_in
+from resources.tables import dirty, lake_file, meta, template_hold
+from resources.tables import export as exports
+
+FACTS = (schemas.EVENTS, schemas.ENTRIES, schemas.PARTICIPANT_STEPS, schemas.MESSAGE_EVENTS)
+"""Tables that are files of the lake as they are."""
+
+EXPORTING = "exporting:"
+CONTACT_ROWS = 250_000
+KEEP_BYTES = 5 << 30
+KEEP_SECONDS = 3600.0
+"""Replaced files over `KEEP_BYTES` in all are deleted after `KEEP_SECONDS` already, oldest first: a busy campaign of a
+million messages replaces some 80 MB a minute, which would be 115 GB in a day."""
+
+_BODIES = {"message_id": pl.Int64(), "body_file": pl.Int64(), "body_row": pl.Int64(), "body": pl.String()}
+_BODY_KEY = ["message_id", "body_file", "body_row"]
+_CONTACTS_TOKEN = "analyst_contacts"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A ledger table that is exported. `renamed`: the analysts' column → the ledger's; `absent`: columns that the
+    ledger does not have; `extra`: further columns of the ledger that the files carry."""
+
+    name: str
+    table: Table
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
+    extra: Mapping[str, pl.DataType] = field(default_factory=dict)
+    grows: bool = False  # rows are only ever added, by writers that set no mark; a change or a deletion must set one
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """The columns that are read from the ledger."""
+        return {n: t for n, t in self.table.schema.items() if n not in self.absent} | dict(self.extra)
+
+    @property
+    def query(self) -> str:
+        columns = ", ".join(f'"{self.renamed.get(name, name)}" AS "{name}"' for name in self.schema)
+        return f"SELECT {columns} FROM {self.name} WHERE id >= ? AND id < ? ORDER BY id"
+
+
+_PRICE = frozenset({"price", "currency", "price_source"})
+EXPORTED: tuple[Exported, ...] = (
+    Exported("participant", schemas.PARTICIPANTS, {"participant_id": "id"}),
+    Exported(
+        "message",
+        schemas.MESSAGES,
+        {"message_id": "id"},
+        absent=_PRICE | {"body"},
+        extra={"body_file": pl.Int64(), "body_row": pl.Int64()},
+    ),
+    Exported("reply", schemas.REPLIES, extra={"sender": pl.String()}),
+    Exported("skip", schemas.SKIPS),
+    Exported("consent_history", schemas.CONSENT_HISTORY, grows=True),
+    Exported("quarantine", schemas.QUARANTINE, grows=True),
+)
+_BY_NAME = {one.name: one for one in EXPORTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The files of one table, and how many rows they have."""
+
+    files: tuple[Path, ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What the analysts are to see. `parts` by the analysts' table; `contacts` is its table with the properties;
+    `held`: templates that Meta refused, (name, language) → status. `written`: files written for this cut; `lost`: files
+    of bodies that are gone."""
+
+    parts: Mapping[str, Part]
+    contacts: Table
+    held: Mapping[tuple[str, str], str]
+    written: int
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A bucket as it was written; `file` None: it has no rows."""
+
+    name: str
+    bucket: int
+    file: LakeFile | None
+
+
+def export(ledger: Ledger, lake: Lake, contacts: Contacts, opted_in: bool, lease: Lease | None) -> Cut:
+    """Write what changed since the last export and give the cut. `opted_in`: the settings' default.
+
+    One exporter at a time: `lease` says that it is us (None: nobody else can be there), and is renewed on the way.
+    LeaseLost: someone else took over; the files just written are orphans, and swept.
+    """
+    _rename_marks(ledger, lease)
+    beat = _Beat(ledger, lease)
+    bodies = _BodyFiles(lake)
+    with ledger.read() as tx:
+        marks = {(str(row.name), int(row.bucket)) for row in tx.execute(sa.select(dirty)) if _is_renamed(row.name)}
+        known = {(r.name, r.bucket): (r.path, r.rows) for r in tx.execute(sa.select(exports))}
+        made = []
+        for name, bucket in sorted(_due(tx, lake, known, marks)):
+            beat()
+            before, _ = known.get((name, bucket), ("", 0))
+            made.append(_write(tx, ledger, lake, _BY_NAME[name], bucket, before, bodies))
+        parts = {
+            table.name: Part(tuple(lake.root / str(r.path) for r in rows), sum(int(str(r.rows)) for r in rows))
+            for table in FACTS
+            for rows in [lake.rows(table.name, tx)]
+        }
+        held = {(r.name, r.language): r.status for r in tx.execute(sa.select(template_hold))}
+        table = schemas.with_properties(contacts.types(tx).items())
+        token = _token(tx, lake, table, opted_in)
+        known_token = tx.execute(sa.select(meta.c.value).where(meta.c.name == _CONTACTS_TOKEN)).scalar_one_or_none()
+    people = {key for key in known if key[0] == BASE}
+    if token != known_token or not all((lake.root / known[key][0]).exists() for key in people):
+        made += _write_contacts(lake, contacts, table, opted_in, beat)
+        known = {key: value for key, value in known.items() if key not in people}
+    else:
+        people = set()
+    if made or marks or people or token != known_token:
+        _commit(ledger, lake, lease, made, marks, people, token)
+        _relieve(ledger, lake, lease)
+    for one in made:
+        known[one.name, one.bucket] = (one.file.path, one.file.rows) if one.file is not None else ("", 0)
+    for name, table_name in ((BASE, schemas.CONTACTS.name), *((e.name, e.table.name) for e in EXPORTED)):
+        mine = [known[key] for key in sorted(known) if key[0] == name]
+        parts[table_name] = Part(tuple(lake.root / path for path, _ in mine if path), sum(rows for _, rows in mine))
+    written = sum(one.file is not None for one in made)
+    return Cut(parts, table, held, written, tuple(sorted(bodies.lost)))
+
+
+# -- what is due -----------------------------------------------------------------------------------------------------
+
+
+def _is_renamed(name: str) -> bool:
+    return name.startswith(EXPORTING) and name.removeprefix(EXPORTING) in _BY_NAME
+
+
+def _rename_marks(ledger: Ledger, lease: Lease | None) -> None:
+    """Give the marks that are there now another name, so that those set from now on can be told from them."""
+    mine = dirty.c.name.in_(list(_BY_NAME))
+    with ledger.read() as tx:
+        if tx.execute(sa.select(dirty.c.name).where(mine).limit(1)).first() is None:
+            return
+    with ledger.write(lease) as tx:
+        tx.exec_driver_sql(
+            f"INSERT INTO dirty (name, bucket) SELECT '{EXPORTING}' || name, bucket FROM dirty"
+            f" WHERE name IN ({', '.join('?' * len(_BY_NAME))}) ON CONFLICT DO NOTHING",
+            tuple(_BY_NAME),
+        )
+        tx.execute(dirty.delete().where(mine))
+
+
+def _due(
+    tx: sa.Connection,
+    lake: Lake,
+    known: Mapping[tuple[str, int], tuple[str, int]],
+    marks: set[tuple[str, int]],
+) -> set[tuple[str, int]]:
+    """The buckets to be written: marked, never exported, grown, or with a file that is gone."""
+    due = {(name.removeprefix(EXPORTING), bucket) for name, bucket in marks}
+    due |= {key for key, (path, _) in known.items() if key[0] in _BY_NAME and path and not (lake.root / path).exists()}
+    for one in EXPORTED:
+        low, high = tx.exec_driver_sql(f"SELECT min(id), max(id) FROM {one.name}").one()
+        if high is None:
+            continue
+        buckets = range(low // BUCKET, high // BUCKET + 1)
+        due |= {(one.name, bucket) for bucket in buckets if (one.name, bucket) not in known}
+        last = max((bucket for name, bucket in known if name == one.name), default=None)
+        if one.grows and last is not None:
+            rows = tx.exec_driver_sql(
+                f"SELECT count(*) FROM {one.name} WHERE id >= ? AND id < ?", (last * BUCKET, (last + 1) * BUCKET)
+            ).scalar_one()
+            if rows != known[one.name, last][1]:
+                due.add((one.name, last))
+    return due
+
+
+def _token(tx: sa.Connection, lake: Lake, table: Table, opted_in: bool) -> str:
+    """Says whether the contacts are still the same: their files, their columns and the default of consent."""
+    files = [row.id for name in (BASE, DELTA) for row in lake.rows(name, tx)]
+    columns = [(column.name, column.dtype.sql) for column in table.columns]
+    return hashlib.sha256(repr((files, columns, opted_in)).encode()).hexdigest()[:16]
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    tx: sa.Connection, ledger: Ledger, lake: Lake, one: Exported, bucket: int, before: str, bodies: "_BodyFiles"
+) -> _Made:
+    """Write one bucket; `before` is the path of its last export, or empty."""
+    frame = ledger.frame(one.query, one.schema, (bucket * BUCKET, (bucket + 1) * BUCKET), tx=tx)
+    if frame.is_empty():
+        return _Made(one.name, bucket, None)
+    if one.name == "message":
+        frame = bodies.add(tx, frame, before)
+    return _Made(one.name, bucket, lake.put(f"export/{one.table.name}", frame))
+
+
+def _write_contacts(lake: Lake, contacts: Contacts, table: Table, opted_in: bool, beat: "_Beat") -> Iterator[_Made]:
+    people = contacts.current(list(table.names)).with_columns(pl.col("opted_in").fill_null(opted_in))
+    bucket = 0
+    for frame in people.collect_batches(chunk_size=CONTACT_ROWS):
+        beat()
+        if frame.height:
+            yield _Made(BASE, bucket, lake.put(f"export/{table.name}", frame))
+            bucket += 1
+
+
+class _BodyFiles:
+    """The rendered bodies of messages, by the file and row that each message names."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.lost: set[str] = set()
+
+    def add(self, tx: sa.Connection, messages: pl.DataFrame, before: str) -> pl.DataFrame:
+        """`messages` (message_id, body_file, body_row, …) with `body` String; null where there is none, or its file is
+        gone. `before`: the path of the bucket's last export (or empty); a body never changes, so what that has is taken
+        from there: messages planned one by one have a file each, and opening them all takes minutes."""
+        old = pl.DataFrame(schema=_BODIES)
+        if before and (self.lake.root / before).exists():
+            old = pl.read_parquet(self.lake.root / before, columns=list(_BODIES)).drop_nulls()
+        named = messages.select(_BODY_KEY).drop_nulls()
+        new = named.join(old, on=_BODY_KEY, how="anti")
+        rows = select_in(
+            tx, "SELECT id, path FROM lake_file WHERE id IN :ids", new.get_column("body_file").unique().to_list()
+        )
+        paths = {int(row.id): str(row.path) for row in rows}
+        parts = [old]
+        for (file_id,), group in new.partition_by("body_file", as_dict=True).items():
+            texts = self._texts(paths.get(int(str(file_id)), f"lake file {file_id}"))
+            if texts is not None:
+                parts.append(group.with_columns(body=texts.gather(group.get_column("body_row"))))
+        return messages.join(pl.concat(parts), on=_BODY_KEY, how="left", maintain_order="left")
+
+    def _texts(self, path: str) -> pl.Series | None:
+        try:
+            return pl.read_parquet(self.lake.root / path, columns=["body"]).get_column("body")
+        except FileNotFoundError:
+            self.lost.add(path)
+            return None
+
+
+class _Beat:
+    """Renews the lease when a third of it has gone."""
+
+    def __init__(self, ledger: Ledger, lease: Lease | None) -> None:
+        self.ledger, self.lease, self.last = ledger, lease, time.monotonic()
+
+    def __call__(self) -> None:
+        if self.lease is not None and time.monotonic() - self.last > LEASE_SECONDS / 3:
+            self.ledger.renew(self.lease)
+            self.last = time.monotonic()
+
+
+# -- making it count -------------------------------------------------------------------------------------------------
+
+
+def _commit(
+    ledger: Ledger,
+    lake: Lake,
+    lease: Lease | None,
+    made: Sequence[_Made],
+    marks: set[tuple[str, int]],
+    people: set[tuple[str, int]],
+    token: str,
+) -> None:
+    """The new files count, those that they replace do not, and the marks that led to them go; all at once."""
+    with ledger.write(lease) as tx:
+        for name, bucket in {*people, *((one.name, one.bucket) for one in made)}:
+            _forget(tx, lake, name, bucket)
+        for one in made:
+            if one.file is not None:
+                lake.register(tx, one.file)
+            path, rows = (one.file.path, one.file.rows) if one.file is not None else ("", 0)
+            tx.execute(exports.insert().values(name=one.name, bucket=one.bucket, path=path, rows=rows))
+        for name, bucket in marks:
+            tx.execute(dirty.delete().where(dirty.c.name == name, dirty.c.bucket == bucket))
+        tx.execute(meta.delete().where(meta.c.name == _CONTACTS_TOKEN))
+        tx.execute(meta.insert().values(name=_CONTACTS_TOKEN, value=token))
+
+
+def _forget(tx: sa.Connection, lake: Lake, name: str, bucket: int) -> None:
+    mine = (exports.c.name == name) & (exports.c.bucket == bucket)
+    path = tx.execute(sa.select(exports.c.path).where(mine)).scalar_one_or_none()
+    if path is None:
+        return
+    lake.drop(tx, tx.execute(sa.select(lake_file.c.id).where(lake_file.c.path == path)).scalars())
+    tx.execute(exports.delete().where(mine))
+
+
+def _relieve(ledger: Ledger, lake: Lake, lease: Lease | None) -> None:
+    """Delete replaced files sooner than after a day (`Lake.sweep`) where they take much room."""
+    until = int((lake.wall() - KEEP_SECONDS) * US)
+    replaced = (
+        sa.select(lake_file.c.id, lake_file.c.path, lake_file.c.bytes, lake_file.c.dropped_at)
+        .where(lake_file.c.name.startswith("export/"), lake_file.c.dropped_at.is_not(None))
+        .order_by(lake_file.c.dropped_at.desc(), lake_file.c.id.desc())
+    )
+    kept, gone = 0, list[tuple[int, str]]()
+    with ledger.read() as tx:
+        for row in tx.execute(replaced):
+            kept += row.bytes
+            if kept > KEEP_BYTES and row.dropped_at < until:
+                gone.append((row.id, row.path))
+    if gone:
+        with ledger.write(lease) as tx:
+            tx.execute(lake_file.delete().where(lake_file.c.id.in_([number for number, _ in gone])))
+        for _, path in gone:
+            (lake.root / path).unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""An open project home: its files, its three stores and its clock, in one hand.
+
+What belongs here: opening and closing, and the few looks that several verbs share. The verbs themselves are in
+`pipelines`.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from journey.problems import UsageError
+from resources.bodies import Bodies
+from resources.contacts import Contacts
+from resources.events import Events
+from resources.lake import Lake
+from resources.landing import Landing
+from resources.ledger import Ledger
+from resources.outbox import know_senders
+from resources.posting import Sender as Poster
+from resources.project import Paths, Project
+from resources.segments import Audience, evaluate
+from resources.settings import Secrets, load_secrets
+from resources.tables import campaign as campaigns
+
+HOME = "ESTAFETTE_HOME"
+NOW = "ESTAFETTE_NOW"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The campaign's clock: real time, or standing still at `fixed` (UTC)."""
+
+    fixed: datetime | None = None
+
+    def __call__(self) -> datetime:
+        return self.fixed or datetime.now(UTC)
+
+    @property
+    def turned(self) -> bool:
+        return self.fixed is not None
+
+
+class Home:
+    """One project home. Cheap to make: stores open when they are first asked for."""
+
+    def __init__(self, path: Path, clock: Clock | None = None, wall: Callable[[], float] = time.time) -> None:
+        self.path, self.clock, self.wall = path.resolve(), clock or Clock(), wall
+        self.paths = Paths(self.path)
+        if self.clock.turned and self.secrets.is_meta:
+            raise UsageError(
+                "the clock can't be turned while messages go to Meta",
+                where="--now",
+                mend="Leave --now and ESTAFETTE_NOW out, or point WHATSAPP_API_URL at the sandbox",
+            )
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return load_secrets(self.path)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        url = self.secrets.ledger_url
+        ledger = Ledger.open(url.get_secret_value() if url is not None else self.paths.ledger, self.wall)
+        return ledger
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.paths.lake, self.ledger, self.wall)
+
+    @cached_property
+    def landing(self) -> Landing:
+        return Landing(self.paths.landing, self.ledger)
+
+    @cached_property
+    def contacts(self) -> Contacts:
+        return Contacts(self.lake, self.ledger)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(self.lake, self.ledger)
+
+    @cached_property
+    def bodies(self) -> Bodies:
+        return Bodies(self.lake)
+
+    @cached_property
+    def project(self) -> Project:
+        """The project's files as they were when first asked for; `reload` reads them again."""
+        properties = self.contacts.properties()
+        return Project.load(
+            self.path, properties=set(properties), contacts_loaded=self.contacts.loaded(), now=self.clock()
+        )
+
+    def reload(self) -> None:
+        """Read the project's files again, and make sure that the ledger knows every sender."""
+        self.__dict__.pop("project", None)
+        senders = self.project.settings.senders
+        with self.ledger.write() as tx:
+            know_senders(tx, {name: float(sender.messages_per_second) for name, sender in senders.items()})
+
+    def close(self) -> None:
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+    # -- looks that several verbs share ------------------------------------------------------------------------------
+
+    def stopped_campaigns(self) -> dict[str, str]:
+        """Campaigns that were stopped, and why."""
+        with self.ledger.read() as tx:
+            rows = tx.execute(
+                sa.select(campaigns.c.name, campaigns.c.stopped_why).where(campaigns.c.stopped_at.is_not(None))
+            )
+            return {row.name: row.stopped_why or "" for row in rows}
+
+    def zones(self) -> list[str | None]:
+        """The distinct time zones of contacts; None for those without."""
+        return self.contacts.frame(columns=["timezone"]).get_column("timezone").unique().to_list()
+
+    def segment(self, name: str, now: datetime) -> Audience:
+        """Evaluate a segment now. SegmentError where it is refused or fails."""
+        settings = self.project.settings
+        tables = self.contacts.tables(self.events, settings.consent.default == "opted_in")
+        timezone = ZoneInfo(settings.timezone)
+        return evaluate(name, self.project.segments, tables, now, timezone)
+
+    def prefix(self) -> str:
+        """What every callback id of this installation begins with."""
+        return f"estafette:{self.ledger.meta('installation')}:{self.ledger.meta('epoch')}"
+
+    def poster(self) -> Poster:
+        """A client for sending; it belongs to the loop in which it is opened."""
+        token = self.secrets.whatsapp_token
+        if token is None:
+            raise UsageError(
+                "there is no token to send with",
+                where="WHATSAPP_TOKEN",
+                mend="Put it in the environment or in .env; `estafette doctor` checks it",
+            )
+        return Poster(self.secrets.api_url, self.secrets.api_version, token)
+
+
+def find_home(given: Path | None = None) -> Path:
+    """The home that a command works on: --home, else ESTAFETTE_HOME, else the folder one stands in."""
+    return Path(given or os.environ.get(HOME) or ".").resolve()
+
+
+@contextmanager
+def open_home(path: Path, now: datetime | None = None) -> Iterator[Home]:
+    """An open home, closed at the end; `now` turns its clock."""
+    home = Home(path, Clock(now))
+    try:
+        yield home
+    finally:
+        home.close()

@@ -1,0 +1,376 @@
+"""The outbox: which messages may go out now, and what became of each.
+
+What belongs here: the statements of the sending protocol. One `turn` is one commit: outcomes in, then claim and stamp
+the next few. The stamp (`attempted`) is on disk before the POST, so that a crash leaves a message `unknown` and never
+sends it twice. The claim looks at priority, due time, campaign, sender, template and consent, so that STOP and `stop`
+hold within a turn. The loop that posts is `pipelines.lane`; what Meta's codes ask for is `journey.codes`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from journey.codes import MARKETING_STOPPED, UNDELIVERABLE, Action
+from journey.outcome import Outcome
+from journey.pacing import faster, slower
+from journey.words import Scope, SkipReason
+from resources import statuses
+from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
+from resources.tables import campaign as campaigns
+from resources.tables import sender as senders
+
+RETRY_SECONDS = (2.0, 10.0, 40.0)
+"""Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
+
+PAIR_SECONDS = 4.0
+PAIR_LONGEST = 256.0
+"""131056: 4^n seconds for that person, as Meta asks; capped, because the message expires by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that is stamped and must now be posted, or handed back."""
+
+    id: int
+    uid: int
+    copy: int
+    body_file: int
+    body_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a claimed message; `outcome` None hands it back unposted."""
+
+    id: int
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn gave. `pace` is the sender's in force; `stopped` why it may not send; `skipped` how many were."""
+
+    claimed: tuple[Claimed, ...]
+    pace: float
+    stopped: str | None
+    skipped: int
+
+
+_CANDIDATES = """
+SELECT m.id, m.uid, m.copy, m.participant_id, m.campaign, m.step, m.visit, m.contact_id, m.category, m.body_file,
+       m.body_row, m.expires_at, m.held_why, sc.scope AS contact_scope, sp.scope AS phone_scope,
+       u.phone IS NOT NULL AS unreachable
+FROM message m
+JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL
+LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
+LEFT JOIN suppression sc ON sc.subject = 'contact:' || m.contact_id
+LEFT JOIN suppression sp ON sp.subject = 'phone:' || m.phone
+LEFT JOIN unreachable u ON u.phone = m.phone
+WHERE m.sender = ? AND m.state IN ('planned', 'held') AND m.due_at <= ? AND m.not_before <= ? AND h.name IS NULL
+  AND m.share % ? = ?
+ORDER BY m.priority, m.due_at, m.id
+LIMIT ?
+"""
+_STAMP = """UPDATE message SET state = 'attempted', attempted_at = ?, attempted_wall = ?, lane = ?, held_why = NULL
+  WHERE id = ?"""
+_HAND_BACK = (
+    "UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL, not_before = ?"
+    " WHERE id = ? AND state = 'attempted'"
+)
+_ACCEPT = """UPDATE message SET wamid = ?, accepted_at = COALESCE(accepted_at, ?), error_code = NULL,
+  error_title = NULL, state = CASE WHEN state IN ('attempted', 'unknown') THEN 'accepted' ELSE state END WHERE id = ?"""
+_FAIL = """UPDATE message SET state = 'failed', failed_at = ?, error_code = ?, error_title = ?
+  WHERE id = ? AND state IN ('attempted', 'unknown')"""
+_UNKNOWN = "UPDATE message SET state = 'unknown', error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"
+_TRY_AGAIN = """UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL,
+  tries = tries + 1, not_before = ?, error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"""
+
+
+def lane_name(sender: str, share: int, shares: int) -> str:
+    """The lease of one lane: the share `share` of `shares` of a sender's messages."""
+    return f"send:{sender}:{share}/{shares}"
+
+
+class Outbox:
+    """The outbox of one sender's share. `ceiling` is the sender's configured pace, of which a lane has 1/shares."""
+
+    def __init__(self, ledger: Ledger, lease: Lease, sender: str, share: int, shares: int, ceiling: float) -> None:
+        self.ledger, self.lease, self.sender = ledger, lease, sender
+        self.share, self.shares, self.ceiling = share, shares, ceiling
+        self._lane = f"{lease.name}#{lease.token}"
+
+    def turn(self, settled: Sequence[Settled], want: int, now: int, wall: int) -> Turn:
+        """One commit: outcomes in, then claim and stamp at most `want`. `now` and `wall` in microseconds since 1970.
+
+        LeaseLost: someone else sends for this share now; nothing was written and nothing may be posted.
+        """
+        with self.ledger.write(self.lease) as tx:
+            settle(tx, self.sender, settled, now, wall)
+            state = tx.execute(sa.select(senders).where(senders.c.name == self.sender)).one_or_none()
+            pace = self.ceiling
+            if state is not None and state.slowed_at is not None:
+                pace = faster(state.pace, self.ceiling, (wall - state.slowed_at) / US)
+            stopped = state.stopped_why if state is not None and state.stopped_at is not None else None
+            claimed: list[Claimed] = []
+            skipped = 0
+            if want > 0 and stopped is None:
+                claimed, skipped = self._claim(tx, want, now, wall)
+        return Turn(tuple(claimed), pace / self.shares, stopped, skipped)
+
+    def _claim(self, tx: sa.Connection, want: int, now: int, wall: int) -> tuple[list[Claimed], int]:
+        rows = tx.exec_driver_sql(_CANDIDATES, (self.sender, now, wall, self.shares, self.share, want)).all()
+        claimed, stamps = [], []
+        skips: list[tuple[sa.Row[tuple[object, ...]], SkipReason, str | None]] = []
+        for row in rows:
+            reason = _refusal(row, now)
+            if reason is not None:
+                skips.append((row, *reason))
+                continue
+            stamps.append((now, wall, self._lane, row.id))
+            claimed.append(Claimed(row.id, row.uid, row.copy, row.body_file, row.body_row))
+        if stamps:
+            tx.exec_driver_sql(_STAMP, stamps)
+            mark_dirty(tx, "message", [c.id for c in claimed])
+        if skips:
+            skip(tx, [(row.id, reason, detail) for row, reason, detail in skips], now)
+        return claimed, len(skips)
+
+
+def _refusal(row: sa.Row[tuple[object, ...]], now: int) -> tuple[SkipReason, str | None] | None:
+    """Why a message that is next may not go out after all."""
+    for scope in (row.contact_scope, row.phone_scope):
+        if scope == Scope.file:
+            return SkipReason.not_opted_in, "withdrawn by a contact file after the message was planned"
+        if scope == Scope.all or (scope == Scope.marketing and row.category == "MARKETING"):
+            return SkipReason.opted_out, f"opted out of {scope} after the message was planned"
+    if row.unreachable:
+        return SkipReason.invalid_phone, f"Meta said {UNDELIVERABLE} of this phone"
+    if int(row.expires_at) < now:
+        return (SkipReason(row.held_why) if row.held_why in set(SkipReason) else SkipReason.too_late), "held too long"
+    return None
+
+
+def skip(tx: sa.Connection, rows: Sequence[tuple[int, SkipReason, str | None]], now: int) -> None:
+    """Planned messages that will not be sent: (message id, reason, detail). Their participants are looked at now."""
+    tx.exec_driver_sql(
+        "INSERT INTO skip (participant_id, campaign, step, visit, contact_id, reason, detail, message_id, skipped_at)"
+        " SELECT participant_id, campaign, step, visit, contact_id, ?, ?, id, ? FROM message WHERE id = ?"
+        " ON CONFLICT DO NOTHING",
+        [(reason.value, detail, now, message_id) for message_id, reason, detail in rows],
+    )
+    ids = [message_id for message_id, _, _ in rows]
+    tx.exec_driver_sql(
+        "UPDATE message SET state = 'skipped', held_why = NULL WHERE id = ? AND state IN ('planned', 'held')",
+        [(message_id,) for message_id in ids],
+    )
+    mark_dirty(tx, "message", ids)
+    made = select_in(tx, "SELECT id FROM skip WHERE message_id IN :ids", ids)
+    mark_dirty(tx, "skip", [row.id for row in made])
+    statuses.wake(tx, ids, now)
+
+
+def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int, wall: int) -> None:
+    """Write what became of claimed messages, and what their codes ask for beyond them."""
+    if not settled:
+        return
+    by: dict[Action | None, list[Settled]] = {}
+    for one in settled:
+        by.setdefault(one.outcome.action if one.outcome is not None else None, []).append(one)
+    back = [one.id for one in by.pop(None, [])]
+    if back:
+        tx.exec_driver_sql(_HAND_BACK, [(0, i) for i in back])
+    woken: list[int] = []
+    for action, group in by.items():
+        outcomes = [(one.id, one.outcome) for one in group if one.outcome is not None]
+        ids = [i for i, _ in outcomes]
+        first = outcomes[0][1]
+        if action is Action.accepted:
+            tx.exec_driver_sql(_ACCEPT, [(o.wamid, now, i) for i, o in outcomes])
+            statuses.join_early(tx, [(i, o.wamid) for i, o in outcomes if o.wamid is not None], now)
+            woken += ids
+        elif action is Action.unknown:
+            tx.exec_driver_sql(_UNKNOWN, [(o.code, o.title, i) for i, o in outcomes])
+            woken += ids
+        elif action is Action.not_sent:
+            tx.exec_driver_sql(_HAND_BACK, [(wall + US, i) for i in ids])
+        elif action is Action.slow_down:
+            _slow_down(tx, sender, ids, now, wall)
+            tx.exec_driver_sql(_TRY_AGAIN, [(wall + US // 2, o.code, o.title, i) for i, o in outcomes])
+        elif action in (Action.retry_soon, Action.pair_slow):
+            woken += _try_again(tx, action, outcomes, now, wall)
+        elif action in (Action.stop_sender, Action.hold_campaign, Action.hold_template, Action.media_unreachable):
+            if action is Action.stop_sender:
+                _stop_sender(tx, sender, first, now)
+            elif action is Action.hold_campaign:
+                _stop_campaigns(tx, ids, first, now)
+            elif action is Action.hold_template:
+                _hold_templates(tx, ids, "PAUSED", first.code, now)
+            # A stopped sender, campaign or template keeps them from being claimed; media is tried again each minute.
+            later = wall + (60 * US if action is Action.media_unreachable else 0)
+            tx.exec_driver_sql(_TRY_AGAIN, [(later, o.code, o.title, i) for i, o in outcomes])
+            if action in (Action.hold_template, Action.media_unreachable):
+                why = (
+                    SkipReason.media_unreachable
+                    if action is Action.media_unreachable
+                    else SkipReason.template_not_approved
+                )
+                tx.exec_driver_sql(
+                    "UPDATE message SET state = 'held', held_why = ? WHERE id = ? AND state = 'planned'",
+                    [(why.value, i) for i in ids],
+                )
+        else:  # refused for good: this message, or its template, or its person
+            tx.exec_driver_sql(_FAIL, [(now, o.code, o.title, i) for i, o in outcomes])
+            if action is Action.stop_template:
+                _hold_templates(tx, ids, "DISABLED", first.code, now)
+            statuses.note_unreachable(tx, [i for i, o in outcomes if o.code == UNDELIVERABLE], UNDELIVERABLE, now)
+            _opt_out_marketing(tx, [i for i, o in outcomes if o.code == MARKETING_STOPPED], now)
+            woken += ids
+    statuses.wake(tx, woken, now)
+    mark_dirty(tx, "message", [one.id for one in settled])
+
+
+def _try_again(
+    tx: sa.Connection, action: Action, outcomes: Sequence[tuple[int, Outcome]], now: int, wall: int
+) -> list[int]:
+    """Refusals that may be tried again; gives the ids of those that have had their tries."""
+    tries = {
+        r.id: int(r.tries)
+        for r in select_in(tx, "SELECT id, tries FROM message WHERE id IN :ids", [i for i, _ in outcomes])
+    }
+    over: list[int] = []
+    for i, outcome in outcomes:
+        tried = tries.get(i, 0)
+        if action is Action.pair_slow:
+            wait = min(PAIR_LONGEST, PAIR_SECONDS**tried)
+        elif tried < len(RETRY_SECONDS):
+            wait = RETRY_SECONDS[tried]
+        else:
+            tx.exec_driver_sql(_FAIL, (now, outcome.code, outcome.title, i))
+            over.append(i)
+            continue
+        tx.exec_driver_sql(_TRY_AGAIN, (wall + int(wait * US), outcome.code, outcome.title, i))
+    return over
+
+
+def _slow_down(tx: sa.Connection, sender: str, ids: Sequence[int], now: int, wall: int) -> None:
+    """Halve the pace, once for all refusals of what was sent before the last slow-down."""
+    stamped = select_in(tx, "SELECT max(attempted_wall) AS latest FROM message WHERE id IN :ids", ids)
+    row = tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none()
+    if row is None or (row.slowed_at is not None and (stamped[0].latest or 0) <= row.slowed_at):
+        return
+    pace = row.ceiling if row.slowed_at is None else faster(row.pace, row.ceiling, (wall - row.slowed_at) / US)
+    tx.execute(senders.update().where(senders.c.name == sender).values(pace=slower(pace), slowed_at=wall))
+
+
+def _stop_sender(tx: sa.Connection, sender: str, outcome: Outcome, now: int) -> None:
+    why = f"{outcome.code} {outcome.title}: {outcome.details or ''}".strip().rstrip(":")
+    tx.execute(
+        senders.update()
+        .where(senders.c.name == sender, senders.c.stopped_at.is_(None))
+        .values(stopped_at=now, stopped_code=outcome.code, stopped_why=why)
+    )
+
+
+def _stop_campaigns(tx: sa.Connection, ids: Sequence[int], outcome: Outcome, now: int) -> None:
+    names = {str(r.campaign) for r in select_in(tx, "SELECT DISTINCT campaign FROM message WHERE id IN :ids", ids)}
+    why = f"{outcome.code} {outcome.title}"
+    tx.execute(
+        campaigns.update()
+        .where(campaigns.c.name.in_(names), campaigns.c.stopped_at.is_(None))
+        .values(stopped_at=now, stopped_why=why)
+    )
+
+
+def _hold_templates(tx: sa.Connection, ids: Sequence[int], status: str, code: int | None, now: int) -> None:
+    for row in select_in(tx, "SELECT DISTINCT template, language FROM message WHERE id IN :ids", ids):
+        tx.exec_driver_sql(
+            "INSERT INTO template_hold (name, language, status, code, changed_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (name, language) DO UPDATE SET status = excluded.status, code = excluded.code",
+            (row.template, row.language, status, code, now),
+        )
+
+
+def _opt_out_marketing(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
+    """131050: no marketing to this person from now on. The contact's row follows when the pass takes it in."""
+    for row in select_in(tx, "SELECT contact_id, phone FROM message WHERE id IN :ids", ids):
+        for subject in (f"contact:{row.contact_id}", f"phone:{row.phone}"):
+            tx.exec_driver_sql(
+                "INSERT INTO suppression (subject, scope, cause, changed_at) VALUES (?, 'marketing', 'meta_131050', ?)"
+                " ON CONFLICT (subject) DO UPDATE SET scope = 'marketing', cause = excluded.cause,"
+                " changed_at = excluded.changed_at WHERE suppression.scope = 'file'",
+                (subject, now),
+            )
+
+
+def recover(ledger: Ledger, wall: int, now: int, lease: Lease | None = None) -> int:
+    """Stamped messages of lanes that are gone become unknown: nobody can say whether they left. Gives how many."""
+    with ledger.write(lease) as tx:
+        rows = tx.exec_driver_sql(
+            "UPDATE message SET state = 'unknown', error_title = 'the sender stopped before the answer' WHERE id IN ("
+            " SELECT m.id FROM message m LEFT JOIN lease l ON l.name || '#' || l.token = m.lane AND l.until > ?"
+            " WHERE m.state = 'attempted' AND l.name IS NULL) RETURNING id",
+            (wall,),
+        ).all()
+        ids = [int(row.id) for row in rows]
+        statuses.wake(tx, ids, now)
+        mark_dirty(tx, "message", ids)
+    return len(ids)
+
+
+def backlog(ledger: Ledger, now: int) -> dict[str, int]:
+    """How many messages could be claimed now, by sender (counted up to 100,000 each: more makes no difference)."""
+    with ledger.read() as tx:
+        names = tx.execute(sa.select(senders.c.name).where(senders.c.stopped_at.is_(None))).scalars().all()
+        return {
+            name: int(
+                tx.exec_driver_sql(
+                    "SELECT count(*) FROM (SELECT 1 FROM message m JOIN campaign c ON c.name = m.campaign"
+                    " AND c.stopped_at IS NULL LEFT JOIN template_hold h ON h.name = m.template"
+                    " AND h.language = m.language WHERE m.sender = ? AND m.state IN ('planned', 'held')"
+                    " AND m.due_at <= ? AND h.name IS NULL LIMIT 100000)",
+                    (name, now),
+                ).scalar_one()
+            )
+            for name in names
+        }
+
+
+def know_senders(tx: sa.Connection, paces: dict[str, float]) -> None:
+    """Keep a row for each configured sender, with the configured pace as its ceiling."""
+    for name, pace in paces.items():
+        tx.exec_driver_sql(
+            "INSERT INTO sender (name, pace, ceiling) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET ceiling = excluded.ceiling WHERE sender.ceiling <> excluded.ceiling",
+            (name, pace, pace),
+        )
+
+
+def send_again(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
+    """Plan a copy of messages whose outcome stayed unknown (`when_unknown: resend`), with an id of its own."""
+    columns = (
+        "participant_id, campaign, version, step, visit, contact_id, phone, sender, share, kind, template, language,"
+        " category, priority, body_file, body_row, author"
+    )
+    for row in select_in(tx, "SELECT id, uid, copy FROM message WHERE id IN :ids", ids):
+        copy = int(row.copy) + 1
+        tx.exec_driver_sql(
+            f"INSERT INTO message (uid, copy, state, due_at, planned_at, expires_at, {columns})"
+            f" SELECT ?, ?, 'planned', ?, ?, ? + expires_at - planned_at, {columns} FROM message WHERE id = ?"
+            " ON CONFLICT DO NOTHING",
+            (message_uid(str(row.uid), str(copy)), copy, now, now, now, row.id),
+        )
+    made = select_in(
+        tx,
+        "SELECT n.id FROM message m JOIN message n ON n.participant_id = m.participant_id AND n.step = m.step"
+        " AND n.visit = m.visit AND n.copy = m.copy + 1 WHERE m.id IN :ids",
+        ids,
+    )
+    mark_dirty(tx, "message", [int(row.id) for row in made])
+
+
+def message_uid(*parts: str) -> int:
+    """63 bits that say what a message is, the same on every ledger."""
+    digest = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

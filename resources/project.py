@@ -1,0 +1,292 @@
+"""A project home read from disk: settings, campaigns, segments, templates, and everything that is wrong with them.
+
+What belongs here: which files there are, reading them, and which campaigns are live. What a file must say is settled by
+`journey` and `settings`; nothing here writes. One bad file never stops the others: it becomes a finding, and a campaign
+that depends on it has a hole.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from journey.audience import Segment, check_segments, load_segment, references
+from journey.audience import properties as properties_of
+from journey.audience_schema import segment_schema
+from journey.campaign import Campaign, read_campaign
+from journey.check import CheckContext, find
+from journey.check_message import OF_EVERY_CONTACT
+from journey.language import CampaignFile
+from journey.problems import Level, Problem, ProjectError
+from journey.reading import editor_schema
+from journey.source import Source, dotted, parse_source
+from journey.spelling import suggest
+from journey.template import Template, parse_library
+from resources.settings import FILE, Settings, load_settings
+
+#: Columns of contacts beside their properties that a filter may name.
+FILTERED_COLUMNS = frozenset({"timezone", "tags", "opted_in", "opted_in_at", "opted_out_at", "wa_id", "wa_user_id"})
+LARGEST_FILE = 4_000_000  # bytes; a template definition or a query is a few thousand
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where things are in a project home."""
+
+    home: Path
+
+    @property
+    def landing(self) -> Path:
+        """What comes in."""
+        return self.home / "landing"
+
+    @property
+    def data(self) -> Path:
+        """What Estafette keeps."""
+        return self.home / "data"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file, where no other ledger is configured."""
+        return self.data / "ledger.sqlite"
+
+    @property
+    def lake(self) -> Path:
+        """The folder of immutable Parquet files."""
+        return self.data / "lake"
+
+    @property
+    def dagster(self) -> Path:
+        """Dagster's own storage (`DAGSTER_HOME`)."""
+        return self.data / "dagster"
+
+    @property
+    def analytics(self) -> Path:
+        """The database for analysts."""
+        return self.data / "analytics.duckdb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What a project home says.
+
+    `campaigns`, by the file's stem: all that can be read, also drafts and those with holes. `holes`: for each campaign
+    that has any (also those that cannot be read), the errors that keep it from being live. `problems`: every finding of
+    every file, warnings too, file by file. `sources`: the campaigns' files with their lines. `segments` by name,
+    `templates` by (name, language): those that can be used.
+    """
+
+    paths: Paths
+    settings_or_none: Settings | None
+    campaigns: Mapping[str, Campaign]
+    holes: Mapping[str, list[Problem]]
+    problems: tuple[Problem, ...]
+    sources: Mapping[str, Source]
+    segments: Mapping[str, Segment]
+    templates: Mapping[tuple[str, str], Template]
+
+    @property
+    def settings(self) -> Settings:
+        """The settings. Raises ProjectError with its findings where `estafette.yaml` is missing or cannot be used."""
+        if self.settings_or_none is None:
+            raise ProjectError([problem for problem in self.problems if problem.file == FILE])
+        return self.settings_or_none
+
+    def live_campaigns(self) -> dict[str, Campaign]:
+        """The campaigns that enter and send: without holes and not drafts. None without usable settings.
+
+        A template that is not approved does not stop a campaign: it holds the messages concerned.
+        """
+        if self.settings_or_none is None:
+            return {}
+        return {name: one for name, one in self.campaigns.items() if name not in self.holes and not one.draft}
+
+    @classmethod
+    def load(
+        cls,
+        home: Path,
+        *,
+        properties: Collection[str] | None = None,
+        contacts_loaded: bool = True,
+        now: datetime | None = None,
+    ) -> "Project":
+        """Reads a project home. Never raises for what its files hold.
+
+        `properties`: the names of known contact properties (those that the settings state are added); None where they
+        are not known here. `contacts_loaded`: an unknown property is an error then, else a warning. `now` (UTC): finds
+        schedules that are over.
+        """
+        problems: list[Problem] = []
+        settings = _settings(home, problems)
+        segments, broken = _segments(home, problems)
+        templates = _templates(home, problems)
+        if properties is not None and settings is not None:
+            properties = {*properties, *settings.properties}
+        context = CheckContext(
+            timezone=settings.timezone if settings is not None else None,
+            senders=set(settings.senders) if settings is not None else None,
+            templates=templates,
+            segments=set(segments),
+            broken_segments=broken,
+            columns={name: () for name, one in segments.items() if one.kind == "yaml"},
+            properties=properties,
+            contacts_loaded=contacts_loaded,
+            now=now,
+        )
+        problems += _segment_properties(segments, context)
+        campaigns: dict[str, Campaign] = {}
+        holes: dict[str, list[Problem]] = {}
+        sources: dict[str, Source] = {}
+        for path, text in _texts(home, "campaigns", ".yaml", problems, holes):
+            campaign, source, found = read_campaign(text, _relative(home, path))
+            errors = list(found)
+            if campaign is not None and source is not None:
+                campaigns[path.stem], sources[path.stem] = campaign, source
+                findings = find(campaign, source, context)
+                found = sorted([*found, *findings.all()], key=lambda one: (one.line, one.field))
+                errors += findings.holes
+            if errors:
+                holes[path.stem] = errors
+            problems += found
+        return cls(
+            paths=Paths(home),
+            settings_or_none=settings,
+            campaigns=campaigns,
+            holes=holes,
+            problems=tuple(problems),
+            sources=sources,
+            segments=segments,
+            templates=templates,
+        )
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """JSON Schemas by kind of file (campaign, segment, settings), for editors that complete and check them."""
+    return {
+        "campaign": editor_schema(CampaignFile),
+        "segment": segment_schema(),
+        "settings": editor_schema(Settings),
+    }
+
+
+def _settings(home: Path, problems: list[Problem]) -> Settings | None:
+    path = home / FILE
+    if not path.exists():
+        mend = "Make a project home with `estafette init DIR`, or name yours with --home or ESTAFETTE_HOME."
+        problems.append(Problem(FILE, 0, "", f"there is no {FILE} in {home}", mend))
+        return None
+    text = _text(home, path, problems)
+    if text is None:
+        return None
+    settings, found = load_settings(text, FILE)
+    problems += found
+    return settings
+
+
+def _segments(home: Path, problems: list[Problem]) -> tuple[dict[str, Segment], set[str]]:
+    """The usable segments, and the names of those that are not."""
+    segments: dict[str, Segment] = {}
+    unread: dict[str, list[Problem]] = {}
+    for ending in (".sql", ".yaml"):
+        for path, text in _texts(home, "segments", ending, problems, unread):
+            name, file = path.stem, _relative(home, path)
+            segment, found = load_segment(text, file)
+            if name in segments:
+                what = f"{segments[name].file} has the same name"
+                found = [Problem(file, 1, "", what, "Rename or remove one of the two.")]
+            elif segment is not None:
+                segments[name] = segment
+            if found:
+                unread.setdefault(name, []).extend(found)
+                problems += found
+    between = check_segments(segments, set(unread))
+    problems += between
+    wrong = {problem.file for problem in between}
+    broken = set(unread) | {name for name, one in segments.items() if one.file in wrong}
+    while more := {name for name, one in segments.items() if name not in broken and _needs(one) & broken}:
+        broken |= more
+    return {name: one for name, one in segments.items() if name not in broken}, broken
+
+
+def _needs(segment: Segment) -> set[str]:
+    return {name for _, name in references(segment)}
+
+
+def _segment_properties(segments: Mapping[str, Segment], context: CheckContext) -> list[Problem]:
+    """Properties in filters that nobody has. No hole: what a filter does with a missing property is defined."""
+    problems: list[Problem] = []
+    if context.properties is None:
+        return problems
+    known = {*context.properties, *OF_EVERY_CONTACT, *FILTERED_COLUMNS}
+    for segment in segments.values():
+        source, _ = parse_source(segment.text, segment.file) if segment.kind == "yaml" else (None, [])
+        for path, name in properties_of(segment):
+            if source is not None and name not in known and name.partition(".")[0] not in known:
+                what, mend = f"no known contact has the property `{name}`", suggest(name, known, none="")
+                level: Level = "error" if context.contacts_loaded else "warning"
+                problems.append(Problem(segment.file, source.line(path), dotted(path), what, mend, level))
+    return problems
+
+
+def _templates(home: Path, problems: list[Problem]) -> dict[tuple[str, str], Template]:
+    definitions: dict[str, object] = {}
+    for path, text in _texts(home, "templates", ".json", problems, {}):
+        file, again = _relative(home, path), "Run `estafette templates pull` to fetch it again."
+        try:
+            definitions[file] = json.loads(text)
+        except json.JSONDecodeError as error:
+            problems.append(Problem(file, error.lineno, "", f"not JSON: {error.msg}", again))
+        except (ValueError, RecursionError):  # a number of 5,000 digits, a thousand brackets
+            problems.append(Problem(file, 1, "", "not JSON that can be read", again))
+    templates, found = parse_library(definitions)
+    problems += found
+    return templates
+
+
+def _texts(
+    home: Path, folder: str, ending: str, problems: list[Problem], unread: dict[str, list[Problem]]
+) -> Iterator[tuple[Path, str]]:
+    """The readable files of a folder by name, with their texts; `unread` gets the stems of the others."""
+    directory = home / folder
+    try:
+        paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        problems.append(Problem(folder, 0, "", f"the folder cannot be read: {error.strerror}", "See its permissions."))
+        return
+    for path in paths:
+        if ending == ".yaml" and path.suffix.lower() in (".yml", ".yaml") and path.suffix != ".yaml":
+            what, mend = "files with this ending are not read", f"Rename it to {path.stem}.yaml."
+            problems.append(Problem(_relative(home, path), 0, "", what, mend, "warning"))
+        if path.suffix != ending or path.is_dir():
+            continue
+        text = _text(home, path, problems)
+        if text is None:
+            unread.setdefault(path.stem, []).append(problems[-1])
+        else:
+            yield path, text
+
+
+def _text(home: Path, path: Path, problems: list[Problem]) -> str | None:
+    """A file's text, byte for byte (line ends and BOM stay), or None and a finding."""
+    file = _relative(home, path)
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            what = f"the file has {path.stat().st_size:,} bytes; the most that is read is {LARGEST_FILE:,}"
+            problems.append(Problem(file, 0, "", what, "Is it in the right folder?"))
+            return None
+        data = path.read_bytes()
+        return data.decode("utf-8")
+    except OSError as error:
+        problems.append(Problem(file, 0, "", f"the file cannot be read: {error.strerror}", "See its permissions."))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problems.append(Problem(file, line, "", "the file is not UTF-8 text", "Save it as UTF-8."))
+    return None
+
+
+def _relative(home: Path, path: Path) -> str:
+    return path.relative_to(home).as_posix()

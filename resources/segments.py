@@ -1,0 +1,242 @@
+"""Evaluating a segment: who is in it now, and with which attributes.
+
+What belongs here: the throw-away DuckDB in which a segment runs, and what becomes of its rows. What its SQL may hold is
+`segment_guard`; where the two tables come from, `Contacts.tables`.
+
+The database is in memory and dies with the query. It sees the lake's files of contacts and events and no other, has no
+network, and cannot be configured any further once the query runs.
+"""
+
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import polars as pl
+
+from journey.audience import Segment, order
+from journey.audience_sql import segment_sql, segment_view
+from journey.condition_sql import quoted
+from journey.conditions import Clock
+from journey.problems import SegmentError
+from resources.contacts import Tables
+from resources.segment_guard import failed, refuse
+
+MEMORY = "2GB"
+SECONDS = 600.0
+_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+_WIDE = {"HUGEINT", "UHUGEINT"}  # sum() of integers; a value over 2^63 is an error, not another number
+_TIMES = ("TIMESTAMP", "DATETIME")
+_NESTED = ("STRUCT", "MAP", "UNION", "VARIANT")
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is in a segment. `frame`: contact_id (String, known, once each, in the query's order), then the query's
+    further columns as Boolean, Int64, Float64, String, Date or Datetime("us", "UTC"); lists and structs are JSON text
+    and named in `nested`. `rows`: what the query gave; left out were `nulls` and `unknown` ids, and `repeated` rows."""
+
+    frame: pl.DataFrame
+    rows: int
+    nulls: int = 0
+    unknown: int = 0
+    repeated: int = 0
+    nested: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> int:
+        """Rows whose contact_id is null or nobody's."""
+        return self.nulls + self.unknown
+
+
+def evaluate(
+    name: str,
+    segments: Mapping[str, Segment],
+    tables: Tables,
+    now: datetime,
+    timezone: ZoneInfo,
+    memory: str = MEMORY,
+    seconds: float = SECONDS,
+) -> Audience:
+    """The audience of the segment `name` at `now` (UTC); times without a zone are in `timezone` (the settings').
+
+    SegmentError: it is unknown, refused, fails (with file and line), or takes longer than `seconds`.
+    """
+    try:
+        needed = order(segments, name)
+    except KeyError as error:
+        raise SegmentError(f"there is no segment `{error.args[0]}`", mend="`estafette check` lists them") from None
+    except ValueError as error:
+        raise SegmentError(str(error), where=segments[name].file) from None
+    clock = Clock(now, timezone)
+    with _database(tables, clock, memory) as con, _limit(con, seconds) as late:
+        segment = needed[-1]
+        try:
+            for segment in needed[:-1]:
+                _keep(con, segment, *_query(con, segment, tables, clock))
+            segment = needed[-1]
+            return _run(con, segment, *_query(con, segment, tables, clock))
+        except duckdb.Error as error:
+            if late.is_set():
+                mend = "Narrow it down, e.g. by time"
+                raise SegmentError(f"it took longer than {seconds:g} s", where=segment.file, mend=mend) from None
+            raise failed(error, segment) from None
+
+
+def _query(
+    con: duckdb.DuckDBPyConnection, segment: Segment, tables: Tables, clock: Clock
+) -> tuple[str, dict[str, Any]]:
+    """A SELECT that can stand in brackets, and its parameters."""
+    if segment.kind == "yaml":
+        query = segment_sql(segment, tables.columns, clock)
+        return query.sql, dict(query.params)
+    text = segment.text.removeprefix("\ufeff")
+    refusal = refuse(text)
+    if refusal is not None:
+        where = f"{segment.file}:{refusal.line}" if refusal.line else segment.file
+        raise SegmentError(refusal.what, where=where, mend=refusal.mend.rstrip("."))
+    # A view: the text may end in a semicolon and a comment, and DuckDB's errors name its own lines.
+    view = quoted(f"query {segment.name}")
+    con.execute(f"create view {view} as {text}")
+    return f"select * from {view}", {}
+
+
+def _keep(con: duckdb.DuckDBPyConnection, segment: Segment, query: str, params: Mapping[str, Any]) -> None:
+    """Evaluate a segment that another one refers to, once, into a table of its contact_ids."""
+    column = quoted(_id_column(segment, _describe(con, query, params)))
+    table = quoted(segment_view(segment.name))
+    ids = f"select distinct {column}::varchar as contact_id from ({query}) where {column} is not null"
+    con.execute(f"create table {table} as {ids}", params)
+
+
+def _run(con: duckdb.DuckDBPyConnection, segment: Segment, query: str, params: Mapping[str, Any]) -> Audience:
+    types = _describe(con, query, params)
+    key = _id_column(segment, types)
+    columns = {key: "varchar"} | {name: _cast(kind) for name, kind in types.items() if name != key}
+    casts = [_casted(name, cast) for name, cast in columns.items()]
+    found = _frame(con, f"select {', '.join(casts)} from ({query})", params).rename({key: "contact_id"})
+    ids = found.filter(pl.col("contact_id").is_not_null())
+    frame = ids.unique("contact_id", keep="first", maintain_order=True)
+    unknown = 0
+    if segment.kind == "sql":  # a YAML segment starts from the contacts themselves
+        con.register("found", frame.select("contact_id").to_arrow())
+        known = _frame(con, "select contact_id from contacts semi join found using (contact_id)", {})
+        known_ids = ids.join(known, on="contact_id", how="semi", maintain_order="left")
+        unknown = ids.height - known_ids.height
+        frame = known_ids.unique("contact_id", keep="first", maintain_order=True)
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    frame = frame.with_columns(pl.col(name).dt.convert_time_zone("UTC").dt.cast_time_unit("us") for name in times)
+    return Audience(
+        frame,
+        rows=found.height,
+        nulls=found.height - ids.height,
+        unknown=unknown,
+        repeated=ids.height - unknown - frame.height,
+        nested=tuple(name for name, cast in columns.items() if cast == "json"),
+    )
+
+
+def _frame(con: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, Any]) -> pl.DataFrame:
+    table = con.sql(query, params=dict(params)).to_arrow_table() if params else con.sql(query).to_arrow_table()
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _describe(con: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """The query's columns and their types."""
+    rows = con.execute(f"describe {query}", dict(params)).fetchall()
+    return {str(row[0]): str(row[1]).upper() for row in rows}
+
+
+def _id_column(segment: Segment, types: Mapping[str, str]) -> str:
+    found = [name for name in types if name.casefold() == "contact_id"]
+    if not found:
+        mend = "Select it, or name a column so: `id as contact_id`"
+        raise SegmentError("the query returns no column `contact_id`", where=segment.file, mend=mend)
+    return found[0]
+
+
+def _cast(kind: str) -> str:
+    """What an attribute of a DuckDB type is kept as."""
+    if kind == "JSON" or kind.endswith("]") or kind.startswith(_NESTED):
+        return "json"
+    if kind in _INTEGERS | _WIDE:
+        return "bigint"
+    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
+        return "double"
+    if kind in ("BOOLEAN", "DATE"):
+        return kind.lower()
+    return "timestamptz" if kind.startswith(_TIMES) else "varchar"
+
+
+def _casted(name: str, cast: str) -> str:
+    column = quoted(name)
+    return f"to_json({column})::varchar as {column}" if cast == "json" else f"{column}::{cast} as {column}"
+
+
+# -- the database ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _database(tables: Tables, clock: Clock, memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    with tempfile.TemporaryDirectory(prefix="estafette-segment-") as folder:
+        con = duckdb.connect(":memory:", config={"memory_limit": memory, "temp_directory": folder})
+        try:
+            con.execute(f"set TimeZone = '{clock.zone.key}'")
+            con.execute("set allowed_paths = $paths", {"paths": list(tables.paths)})
+            for statement in (*tables.setup, *_turned(clock)):
+                con.execute(statement)
+            con.execute("set enable_external_access = false")
+            con.execute("set python_enable_replacements = false")
+            con.execute("set autoload_known_extensions = false")
+            con.execute("set autoinstall_known_extensions = false")
+            con.execute("set lock_configuration = true")
+            yield con
+        finally:
+            con.close()
+
+
+def _turned(clock: Clock) -> Iterator[str]:
+    """Macros that shadow whatever tells the time: a segment sees the run's clock and no other."""
+    now = clock.now.astimezone(UTC)
+    local = now.astimezone(clock.zone).replace(tzinfo=None)
+    values = {
+        f"timestamptz '{now.isoformat()}'": (
+            "now",
+            "get_current_timestamp",
+            "current_timestamp",
+            "transaction_timestamp",
+        ),
+        f"timestamp '{local.isoformat()}'": ("localtimestamp", "current_localtimestamp"),
+        f"date '{local.date().isoformat()}'": ("today", "current_date"),
+        f"time '{local.time().isoformat()}'": ("get_current_time", "current_time", "current_localtime"),
+    }
+    for value, names in values.items():
+        for name in names:
+            yield f"create macro {name}() as {value}"
+    day = f"timestamp '{local.date().isoformat()}'"
+    yield f"create macro age(a) as system.main.age({day}, a::timestamp), (a, b) as system.main.age(a, b)"
+
+
+@contextmanager
+def _limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[threading.Event]:
+    """Interrupts what runs longer than `seconds`; the event then says so."""
+    late = threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        con.interrupt()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()

@@ -1,0 +1,132 @@
+"""Meta's statuses folded into messages, in any order and any number of times.
+
+What belongs here: the update-if-null statements and who is woken by them. Parsing is `journey.webhook`; matching a
+status to its message is here too, because it is a look into the ledger.
+
+A delivered or read beats failed; the time of a status is Meta's, but never before the message's attempt nor after the
+moment it was taken in. What comes before its message's wamid is known waits in `early_status`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from journey.codes import UNDELIVERABLE
+from journey.words import Status
+from resources.ledger import mark_dirty, select_in
+from resources.tables import early_status
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """One status of one of our messages. Times in microseconds since 1970 UTC."""
+
+    message_id: int
+    wamid: str
+    status: str
+    status_at: int
+    error_code: int | None
+    error_title: str | None
+
+
+# Parameters of each: at, wamid, code, title, id. A row that is not there, or has the status already, changes nothing.
+_AT = "MAX(:at, COALESCE(attempted_at, :at))"
+_KNOWN = f"""accepted_at = COALESCE(accepted_at, {_AT}), attempted_at = COALESCE(attempted_at, :at),
+    wamid = COALESCE(wamid, :wamid), held_why = NULL"""
+_FOLD = {
+    Status.sent: f"""UPDATE message SET sent_at = {_AT}, {_KNOWN}, state = CASE
+        WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered'
+        WHEN failed_at IS NOT NULL THEN 'failed' ELSE 'sent' END
+        WHERE id = :id AND sent_at IS NULL""",
+    Status.delivered: f"""UPDATE message SET delivered_at = {_AT}, {_KNOWN}, error_code = NULL, error_title = NULL,
+        state = CASE WHEN read_at IS NOT NULL THEN 'read' ELSE 'delivered' END
+        WHERE id = :id AND delivered_at IS NULL""",
+    Status.read: f"""UPDATE message SET read_at = {_AT}, {_KNOWN}, error_code = NULL, error_title = NULL, state = 'read'
+        WHERE id = :id AND read_at IS NULL""",
+    Status.failed: f"""UPDATE message SET failed_at = {_AT}, {_KNOWN},
+        error_code = CASE WHEN COALESCE(read_at, delivered_at) IS NULL THEN :code ELSE error_code END,
+        error_title = CASE WHEN COALESCE(read_at, delivered_at) IS NULL THEN :title ELSE error_title END,
+        state = CASE WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered'
+        ELSE 'failed' END
+        WHERE id = :id AND failed_at IS NULL""",
+}
+
+
+def fold(tx: sa.Connection, statuses: Sequence[Folded], now: int) -> None:
+    """Fold statuses of our own messages and wake whom they may move. One transaction's worth (at most `BULK`)."""
+    if not statuses:
+        return
+    ids = sorted({s.message_id for s in statuses})
+    unsettled = select_in(tx, "SELECT id FROM message WHERE accepted_at IS NULL AND id IN :ids", ids)
+    for status, statement in _FOLD.items():
+        rows = [
+            {
+                "at": min(s.status_at, now),
+                "wamid": s.wamid,
+                "code": s.error_code,
+                "title": s.error_title,
+                "id": s.message_id,
+            }
+            for s in statuses
+            if s.status == status
+        ]
+        if rows:
+            tx.execute(sa.text(statement), rows)
+    moved = {s.message_id for s in statuses if s.status in (Status.read, Status.failed)}
+    wake(tx, sorted(moved | {int(row.id) for row in unsettled}), now)
+    gone = [s.message_id for s in statuses if s.status == Status.failed and s.error_code == UNDELIVERABLE]
+    note_unreachable(tx, gone, UNDELIVERABLE, now)
+    mark_dirty(tx, "message", ids)
+
+
+def wake(tx: sa.Connection, message_ids: Sequence[int], now: int) -> None:
+    """Have the participants who wait with these messages looked at now."""
+    woken = select_in(
+        tx,
+        "UPDATE participant SET wake_at = :now WHERE left_at IS NULL AND state = 'waiting'"
+        " AND id IN (SELECT participant_id FROM message WHERE id IN :ids) RETURNING id",
+        message_ids,
+        now=now,
+    )
+    mark_dirty(tx, "participant", [int(row.id) for row in woken])
+
+
+def note_unreachable(tx: sa.Connection, message_ids: Sequence[int], code: int, now: int) -> None:
+    """Remember the phones of messages that Meta said cannot be reached."""
+    if message_ids:
+        tx.execute(
+            sa.text(
+                "INSERT INTO unreachable (phone, code, seen_at) SELECT phone, :code, :now FROM message WHERE id = :id"
+                " ON CONFLICT (phone) DO NOTHING"
+            ),
+            [{"code": code, "now": now, "id": message_id} for message_id in message_ids],
+        )
+
+
+def keep_early(tx: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
+    """Keep statuses whose wamid no message bears yet (columns of `early_status`)."""
+    if rows:
+        tx.execute(
+            sa.text(
+                "INSERT INTO early_status (wamid, status, status_at, received_at, error_code, error_title) VALUES"
+                " (:wamid, :status, :status_at, :received_at, :error_code, :error_title) ON CONFLICT DO NOTHING"
+            ),
+            list(rows),
+        )
+
+
+def join_early(tx: sa.Connection, accepted: Sequence[tuple[int, str]], now: int) -> None:
+    """Fold the early statuses of messages whose wamid has just become known: (message id, wamid) each."""
+    ids = {wamid: message_id for message_id, wamid in accepted}
+    if not ids:
+        return
+    found = tx.execute(sa.select(early_status).where(early_status.c.wamid.in_(ids))).all()
+    if not found:
+        return
+    fold(
+        tx,
+        [Folded(ids[r.wamid], r.wamid, r.status, r.status_at, r.error_code, r.error_title) for r in found],
+        now,
+    )
+    tx.execute(early_status.delete().where(early_status.c.wamid.in_({r.wamid for r in found})))

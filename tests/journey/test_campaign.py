@@ -1,0 +1,286 @@
+"""A campaign file's text → the campaign, or findings with file:line, field, what and mend."""
+
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+
+from journey.campaign import AudienceEntry, Campaign, Header, LanguageByContact, OnRead, ReEntry, When, load_campaign
+from journey.variables import Variable
+from journey.words import Branch, Case
+
+FILE = "campaigns/autumn.yaml"
+
+FULL = """\
+name: autumn
+description: Win back people away for 30 days
+sender: main
+draft: true
+entries:
+  - audience:
+      segment: inactive_30d
+      when: {cron: "0 10 * * MON", timezone: contact, fallback: Europe/Paris, if_past: next_day, late: 3h}
+  - audience: {segment: loyal, when: {at: 2026-12-01 10:00, not_after: 2026-12-01 18:00}}
+  - audience: {segment: staff}
+variables:
+  first_name: {user: first_name, case: CapitalizeFirst, fallback: cher client}
+settings:
+  re_entry: {times: 1, per: 30d}
+  when_unknown: {after: 10m, then: resend}
+steps:
+  offer:
+    message:
+      template: autumn_offer
+      language: {user: locale, fallback: fr}
+      header: {document: {url: "https://example.com/a.pdf", filename: {user: file}}}
+      variables:
+        1: {event: order.number}
+        discount: {text: "20 %"}
+        amount: {user: spent, format: 2}
+        day: {user: seen, format: "%d/%m", timezone: Europe/Paris}
+      buttons:
+        0: {user: product_id}
+        "Acheter": {user: product_id, fallback: accueil}
+      expires: 12h
+    on_read: {within: 2d, read: end, not_read: last, undelivered: last}
+    on_skip: {not_opted_in: last}
+    on_failure: last
+  last:
+    message: {template: last_call, language: no, header: {image: https://example.com/a.jpg}}
+    on_skip: end
+"""
+
+MINIMAL = """\
+name: autumn
+sender: main
+entries: [{audience: {segment: loyal}}]
+steps:
+  hello: {message: {template: hello, language: fr}}
+"""
+
+
+def load(text: str, file: str = FILE) -> Campaign:
+    campaign, problems = load_campaign(text, file)
+    assert campaign is not None and not problems, problems
+    return campaign
+
+
+def findings(text: str, file: str = FILE) -> list[tuple[int, str, str]]:
+    _, problems = load_campaign(text, file)
+    assert all(problem.file == file and problem.line >= 1 and problem.level == "error" for problem in problems)
+    assert all(problem.mend and not problem.message.endswith(".") for problem in problems)
+    return [(problem.line, problem.field, f"{problem.message}. {problem.mend}") for problem in problems]
+
+
+def test_a_whole_campaign_is_read_into_its_models() -> None:
+    campaign = load(FULL)
+    assert (campaign.name, campaign.sender, campaign.draft) == ("autumn", "main", True)
+    assert campaign.file == FILE
+    assert campaign.version == sha256(FULL.encode()).hexdigest()[:12]
+    first, second, third = campaign.entries
+    assert first.kind == "audience"
+    assert first.when == When(
+        cron="0 10 * * MON",
+        timezone="contact",
+        fallback="Europe/Paris",
+        if_past="next_day",
+        late=timedelta(hours=3),
+    )
+    assert second.when == When(at="2026-12-01 10:00", not_after="2026-12-01 18:00")
+    assert third == AudienceEntry(segment="staff")
+    name = Variable("user", "first_name", Case.CapitalizeFirst, fallback="cher client")
+    assert campaign.variables == {"first_name": name}
+    assert campaign.settings.re_entry == ReEntry(times=1, per=timedelta(days=30))
+    assert campaign.settings.when_unknown.after == timedelta(minutes=10)
+    assert campaign.settings.when_unknown.then == "resend"
+    assert list(campaign.steps) == ["offer", "last"]
+    assert campaign.first_step == "offer"
+
+
+def test_a_message_step_keeps_variables_buttons_header_and_ways() -> None:
+    offer, last = load(FULL).steps.values()
+    assert offer.kind == "message"
+    assert offer.message.language == LanguageByContact(user="locale", fallback="fr")
+    assert offer.message.header == Header(
+        kind="document", value=Variable("text", "https://example.com/a.pdf"), filename=Variable("user", "file")
+    )
+    assert offer.message.variables == {
+        "1": Variable("event", "order.number"),
+        "discount": Variable("text", "20 %"),
+        "amount": Variable("user", "spent", format=2),
+        "day": Variable("user", "seen", format="%d/%m", timezone="Europe/Paris"),
+    }
+    assert list(offer.message.buttons) == [0, "Acheter"]
+    assert offer.message.expires == timedelta(hours=12)
+    assert offer.on_read == OnRead(within=timedelta(days=2), read="end", not_read="last", undelivered="last")
+    assert offer.on_skip == {"not_opted_in": "last", "else": "end"}
+    assert offer.on_failure == "last"
+    assert last.message.language == "no"
+    assert last.message.header == Header(kind="image", value=Variable("text", "https://example.com/a.jpg"))
+    assert last.on_skip == {"else": "end"}
+
+
+def test_what_is_not_written_has_the_defaults_of_the_language() -> None:
+    campaign = load(MINIMAL)
+    assert (campaign.description, campaign.draft) == ("", False)
+    assert campaign.settings.re_entry is None
+    assert campaign.settings.when_unknown.after == timedelta(hours=24)
+    assert campaign.settings.when_unknown.then == "assume_sent"
+    step = campaign.steps["hello"]
+    assert (step.next, step.on_read, step.on_failure) == (None, None, "end")
+    assert step.on_skip == {"else": "end"}
+    assert step.message.expires == timedelta(hours=24)
+    assert When(at="x").late == timedelta(hours=2)
+
+
+def test_a_step_names_every_way_out_and_whether_it_waits() -> None:
+    offer, last = load(FULL).steps.values()
+    assert list(offer.ways()) == [
+        (("on_read", "read"), Branch.read, "end", True),
+        (("on_read", "not_read"), Branch.not_read, "last", True),
+        (("on_read", "undelivered"), Branch.undelivered, "last", True),
+        (("on_skip", "not_opted_in"), Branch.on_skip, "last", False),
+        (("on_skip", "else"), Branch.on_skip, "end", False),
+        (("on_failure",), Branch.on_failure, "last", False),
+    ]
+    assert next(last.ways()) == (("next",), Branch.next, "end", False)
+
+
+def test_the_version_changes_with_every_byte_of_the_file() -> None:
+    assert load(MINIMAL).version != load(MINIMAL + "# a remark\n").version
+    assert load(MINIMAL).version != load(MINIMAL.replace("\n", "\r\n")).version
+
+
+def test_models_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(MINIMAL).name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "field", "words"),
+    [
+        # unknown keys name the nearest known one
+        ("sender: main", "sender: main\nsetings: {}", 3, "setings", "unknown key `setings`. Did you mean `settings`?"),
+        ("segment: loyal", "segmnt: loyal", 3, "entries[0].audience.segmnt", "Did you mean `segment`?"),
+        ("audience: {segment: loyal}", "trigger: {event: x}", 3, "entries[0].trigger", "Known: `audience`."),
+        ("template: hello", "tmplate: hello", 5, "steps.hello.message.tmplate", "Did you mean `template`?"),
+        ("fr}}", "fr}, delay: {for: 3d}}", 5, "steps.hello.delay", "unknown key `delay`. Known: `message`"),
+        ("fr}}", "fr, text: x}}", 5, "steps.hello.message.text", "unknown key `text`"),
+        ("language: fr", "language: {user: x, fallbak: fr}", 5, "steps.hello.message.language.fallbak", "`fallback`?"),
+        ("fr}}", "fr, header: {gif: x}}}", 5, "steps.hello.message.header.gif", "unknown key `gif`"),
+        # missing
+        (
+            "sender: main\n",
+            "",
+            1,
+            "sender",
+            "`sender` is missing. Add `sender:` (One of the senders of estafette.yaml)",
+        ),
+        ("{segment: loyal}", "{when: {at: x}}", 3, "entries[0].audience.segment", "`segment` is missing"),
+        ("entries: [{audience: {segment: loyal}}]", "entries: []", 3, "entries", "is empty"),
+        ("  hello: {message: {template: hello, language: fr}}", "  hello: {next: end}", 5, "steps.hello", "`message`"),
+        # left empty
+        ("sender: main", "sender:", 2, "sender", "`sender` has no value"),
+        ("fr}}", "fr}, next: }", 5, "steps.hello.next", "`next` has no value"),
+        # of the wrong kind
+        ("name: autumn", "name: 2026", 1, "name", 'Put it in quotes: "2026"'),
+        ("sender: main", "sender: main\ndraft: no", 3, "draft", "true or false is wanted here, not “no”"),
+        ("sender: main", "sender: main\nvariables: {a: x}", 3, "variables.a", "Write e.g. {user: first_name"),
+        ("sender: main", "sender: main\nvariables: [a]", 3, "variables", "a mapping"),
+        ("[{audience: {segment: loyal}}]", "{audience: {segment: loyal}}", 3, "entries", "a list is wanted"),
+        ("segment: loyal", "segment: '  '", 3, "entries[0].audience.segment", "blank"),
+        # variables
+        ("main", "main\nvariables: {a: {user: b, text: c}}", 3, "variables.a", "a variable has `user` and `text`"),
+        ("main", "main\nvariables: {a: {case: lowercase}}", 3, "variables.a", "none of `user`, `event`, `text`"),
+        ("main", "main\nvariables: {a: {text: 20}}", 3, "variables.a.text", 'Put it in quotes: "20"'),
+        ("main", "main\nvariables: {a: {text: ' '}}", 3, "variables.a.text", "blank"),
+        ("main", "main\nvariables: {a: {user: b, fallback: ''}}", 3, "variables.a.fallback", "blank"),
+        ("main", "main\nvariables: {a: {user: b, case: upper}}", 3, "variables.a.case", "Did you mean `UPPERCASE`?"),
+        ("main", "main\nvariables: {a: {user: b, format: money}}", 3, "variables.a.format", "date pattern"),
+        ("main", "main\nvariables: {a: {user: b, format: 99}}", 3, "variables.a.format", "from 0 to 10"),
+        ("main", "main\nvariables: {a: {user: b, format: true}}", 3, "variables.a.format", "date pattern"),
+        ("main", "main\nvariables: {1: {user: b}, '1': {user: c}}", 3, "variables", "`1` is written twice"),
+        # schedules
+        ("loyal", "loyal, when: {}", 3, "entries[0].audience.when", "`when` has none of `at`, `cron`"),
+        ("loyal", "loyal, when: {at: x, cron: y}", 3, "entries[0].audience.when", "`at` and `cron`"),
+        ("loyal", "loyal, when: daily", 3, "entries[0].audience.when", "Write e.g. {cron:"),
+        ("loyal", "loyal, when: {at: x, late: 2}", 3, "entries[0].audience.when.late", "without a unit"),
+        ("loyal", "loyal, when: {at: x, late: 0h}", 3, "entries[0].audience.when.late", "zero"),
+        ("loyal", "loyal, when: {at: x, if_past: next}", 3, "entries[0].audience.when.if_past", "`next_day`?"),
+        # settings
+        ("main", "main\nsettings: {re_entry: never}", 3, "settings.re_entry", "`always`"),
+        ("main", "main\nsettings: {re_entry: {times: 0, per: 1d}}", 3, "settings.re_entry.times", "from 1"),
+        ("main", "main\nsettings: {re_entry: {times: 1.5, per: 1d}}", 3, "settings.re_entry.times", "whole number"),
+        ("main", "main\nsettings: {re_entry: {times: 1}}", 3, "settings.re_entry.per", "`per` is missing"),
+        ("main", "main\nsettings: {when_unknown: {then: assume}}", 3, "settings.when_unknown.then", "`assume_sent`"),
+        # steps
+        ("  hello:", "  end:", 5, "steps.end", "`end` is the word for leaving"),
+        ("  hello:", "  2hello:", 5, "steps.2hello", "cannot name a step"),
+        ("  hello:", "  2:", 5, "steps[2]", 'Put it in quotes: "2"'),
+        (
+            "fr}}",
+            "fr}, next: end, on_read: {within: 1d, read: end, not_read: end}}",
+            5,
+            "steps.hello",
+            "`next` and `on_read`",
+        ),
+        ("fr}}", "fr}, on_read: {within: 1d, read: end}}", 5, "steps.hello.on_read.not_read", "is missing"),
+        ("fr}}", "fr}, on_read: {within: soon, read: a, not_read: b}}", 5, "steps.hello.on_read.within", "30m, 24h"),
+        ("fr}}", "fr}, on_skip: [end]}", 5, "steps.hello.on_skip", "wanted here, not a list"),
+        ("fr}}", "fr}, on_skip: {else: 3}}", 5, "steps.hello.on_skip.else", "quotes"),
+        ("fr}}", "fr, header: {}}}", 5, "steps.hello.message.header", "none of `image`"),
+        ("fr}}", "fr, header: {image: a, video: b}}}", 5, "steps.hello.message.header", "`image` and `video`"),
+        ("fr}}", "fr, header: {document: {filename: a}}}}", 5, "steps.hello.message.header.document.url", "is missing"),
+        ("fr}}", "fr, header: {image: {url: a}}}}", 5, "steps.hello.message.header.image.url", "unknown key"),
+        ("fr}}", "fr, buttons: {Buy: x}}}", 5, "steps.hello.message.buttons.Buy", "Write e.g. {user: first_name"),
+        ("fr}}", "fr, expires: 0h}}", 5, "steps.hello.message.expires", "zero"),
+        ("language: fr", "language: 3", 5, "steps.hello.message.language", "quotes"),
+        # the name
+        ("name: autumn", "name: spring", 1, "name", "Write `name: autumn`"),
+    ],
+)
+def test_a_mistake_is_one_finding_with_its_line_its_field_and_its_mend(
+    old: str, new: str, line: int, field: str, words: str
+) -> None:
+    text = MINIMAL.replace(old, new, 1)
+    assert text != MINIMAL
+    found = findings(text)
+    assert len(found) == 1, found
+    assert found[0][:2] == (line, field)
+    assert words in found[0][2]
+
+
+def test_every_mistake_is_found_at_once_and_in_the_order_of_lines() -> None:
+    text = FULL.replace("segment: inactive_30d", "segmnt: inactive_30d").replace("case: Cap", "case: cap")
+    text = text.replace("expires: 12h", "expires: soon").replace("sender: main\n", "")
+    found = findings(text)
+    assert [line for line, _, _ in found] == sorted(line for line, _, _ in found)
+    assert {field for _, field, _ in found} == {
+        "sender",
+        "entries[0].audience.segmnt",
+        "variables.first_name.case",
+        "steps.offer.message.expires",
+    }
+
+
+def test_yaml_that_cannot_be_read_and_keys_written_twice_are_findings_too() -> None:
+    assert findings("name: [")[0][0] == 1
+    assert findings(MINIMAL + "name: autumn\n")[0][:2] == (6, "name")
+    assert "empty" in findings("")[0][2]
+    assert "mapping" in findings("- a\n")[0][2]
+
+
+def test_a_campaign_whose_name_is_not_its_files_is_read_for_further_checks() -> None:
+    campaign, problems = load_campaign(MINIMAL, "campaigns/winter.yaml")
+    assert campaign is not None
+    assert len(problems) == 1
+    assert "winter" in problems[0].mend
+
+
+def test_a_file_whose_own_name_cannot_name_a_campaign_is_refused() -> None:
+    found = findings(MINIMAL, "campaigns/autumn offer.yaml")
+    assert "cannot name a campaign" in found[0][2]
+
+
+def test_a_misspelt_word_is_not_also_said_to_be_missing() -> None:
+    assert [field for _, field, _ in findings(MINIMAL.replace("sender:", "sendr:"))] == ["sendr"]
