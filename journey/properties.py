@@ -3,10 +3,11 @@
 What belongs here: which texts are a boolean, bigint, double, date or timestamptz, and the rule by which a new column
 gets its type. Where types are kept, and what becomes of values that do not fit, is not decided here.
 
-A new column takes the narrowest type that two thirds of its values fit, else text. Numbers written with a leading 0
-or +, and those too long for 64 bits, are codes (postcodes, phones, ids): one keeps a column from being numeric. Only
-`true` and `false` make a column boolean, because `oui` and `1` must come out of a message as they were written; once a
-column is boolean, the other words (yes, no, oui, non, 1, 0) are read as well.
+A new column takes the narrowest type that two thirds of its values fit, else text; a column of whole numbers with one
+decimal among them is double, one of dates with one time timestamptz. Numbers written with a leading 0 or +, and those
+too long for 64 bits, are codes (postcodes, phones, ids): one keeps a column from being numeric. Only `true` and `false`
+make a column boolean, because `oui` and `1` must come out of a message as they were written; once a column is boolean,
+the other words (yes, no, oui, non, 1, 0) are read as well.
 """
 
 from collections.abc import Mapping
@@ -76,9 +77,9 @@ class Evidence:
         plain = self.quoted * 3 < self.values  # else they were put in quotes on purpose
         candidates: tuple[tuple[PropertyType, int, bool], ...] = (
             ("boolean", self.boolean, plain),
-            ("bigint", self.bigint, plain and not self.codes),
+            ("bigint", self.bigint, plain and not self.codes and self.bigint == self.double),
             ("double", self.double, plain and not self.codes),
-            ("date", self.date, True),
+            ("date", self.date, not self.timestamptz),
             ("timestamptz", self.date + self.timestamptz, True),
         )
         for kind, fitting, allowed in candidates:

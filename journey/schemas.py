@@ -138,7 +138,7 @@ PARTICIPANTS = _table(
     ("participant_id", BIGINT, "The passage's number in this installation. Unique."),
     ("campaign", TEXT, "The campaign's name."),
     ("version", TEXT, "The version of the campaign's file that the passage follows (start of its sha256)."),
-    ("contact_id", TEXT, "Who."),
+    ("contact_id", TEXT, "Who it is (`contacts.contact_id`)."),
     ("key", TEXT, "What tells passages of one contact apart, e.g. an order's number; empty: the contact alone."),
     ("entry", TEXT, "The kind of the entry: audience, trigger, api."),
     ("occurrence", TEXT, "Which firing of the entry: a scheduled time, `run` and its time, an event, a request."),
@@ -156,7 +156,7 @@ PARTICIPANT_STEPS = _table(
     "Moves: one row for each time that a participant went from a step to the next, or left from it.",
     ("participant_id", BIGINT, "The passage (`participants.participant_id`)."),
     ("campaign", TEXT, "The campaign's name."),
-    ("contact_id", TEXT, "Who."),
+    ("contact_id", TEXT, "Who it is (`contacts.contact_id`)."),
     ("from_step", TEXT, "The step that was left."),
     ("branch", TEXT, "The way out: next, read, not_read, undelivered, on_skip, on_failure, an answer's key, other, "
      "silence, an arm's name, else, or the number of a branch from 1."),

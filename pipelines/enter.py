@@ -64,18 +64,22 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
     live = home.project.live_campaigns()
     at = to_us(now)
     with home.ledger.write(lease) as tx:
-        known = {row.name: row.version for row in tx.execute(sa.select(campaigns.c.name, campaigns.c.version))}
+        known = {row.name: row for row in tx.execute(sa.select(campaigns))}
         seen = {(r.campaign, r.entry): r.digest for r in tx.execute(sa.select(schedules))}
         for name, campaign in live.items():
             if name not in known:
-                tx.execute(campaigns.insert().values(name=name, version=campaign.version, live_since=at))
-            elif known[name] != campaign.version:
-                tx.execute(campaigns.update().where(campaigns.c.name == name).values(version=campaign.version))
+                tx.execute(campaigns.insert().values(name=name, version=campaign.version, live_since=at, live=True))
+            elif (known[name].version, known[name].live) != (campaign.version, True):
+                values = {"version": campaign.version, "live": True}
+                tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
             for place, entry in enumerate(campaign.entries):
                 digest = _digest(entry)
                 if seen.get((name, place)) != digest:
                     tx.execute(schedules.delete().where(schedules.c.campaign == name, schedules.c.entry == place))
                     tx.execute(schedules.insert().values(campaign=name, entry=place, digest=digest, since=at))
+        resting = [name for name, row in known.items() if row.live and name not in live]
+        if resting:  # a draft, a hole, a file that is gone: nothing of it is sent until it is live again
+            tx.execute(campaigns.update().where(campaigns.c.name.in_(resting)).values(live=False))
     return live
 
 

@@ -184,7 +184,7 @@ class Lane:
         wall = int(self.ledger.wall() * US)
         with self.ledger.read() as tx:
             row = tx.exec_driver_sql(
-                "SELECT 1 FROM message m JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL"
+                "SELECT 1 FROM message m JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL AND c.live"
                 " LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language"
                 " WHERE m.sender = ? AND m.state = 'planned' AND m.due_at <= ? AND m.share % ? = ? AND h.name IS NULL"
                 " AND m.not_before > ? AND m.not_before <= ? LIMIT 1",

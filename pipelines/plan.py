@@ -85,7 +85,7 @@ def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
             " WHERE h.name = message.template AND h.language = message.language)"
         )
     over = home.ledger.frame(
-        "SELECT m.id, m.held_why FROM message m JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL"
+        "SELECT m.id, m.held_why FROM message m JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL AND c.live"
         " WHERE m.state IN ('planned', 'held') AND m.expires_at < ?",
         {"id": pl.Int64, "held_why": pl.String},
         (at,),

@@ -14,6 +14,16 @@ def publish(home: Home, lease: Lease) -> Published:
     """Publish what has changed, merge small files, fold changed contacts, sweep away what was dropped a day ago."""
     home.contacts.fold(lease)
     home.lake.merge(lease)
-    published = publish_database(home, lease)
+    published = publish_database(
+        home.paths,
+        home.ledger,
+        home.lake,
+        home.contacts,
+        home.project.settings,
+        home.project.templates,
+        now=home.clock(),
+        lease=lease,
+        wall=home.wall,
+    )
     home.lake.sweep(lease)
     return published

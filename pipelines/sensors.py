@@ -71,13 +71,13 @@ def look(home: Home) -> Due:
     now = to_us(home.clock())
     with home.ledger.read() as tx:
         people = tx.exec_driver_sql(
-            "SELECT count(*) FROM (SELECT 1 FROM participant p JOIN campaign c ON c.name = p.campaign"
+            "SELECT count(*) FROM (SELECT 1 FROM participant p JOIN campaign c ON c.name = p.campaign AND c.live"
             " WHERE p.left_at IS NULL AND p.wake_at <= ? LIMIT 1)",
             (now,),
         ).scalar_one()
         occurrences = tx.exec_driver_sql(
-            "SELECT count(*) FROM occurrence o JOIN campaign c ON c.name = o.campaign AND c.stopped_at IS NULL"
-            " WHERE o.done_at IS NULL AND (o.next_at IS NULL OR o.next_at <= ?)",
+            "SELECT count(*) FROM occurrence o JOIN campaign c ON c.name = o.campaign AND c.stopped_at IS NULL AND c.live"
+            " WHERE o.done_at IS NULL AND o.next_at <= ?",  # one whose segment fails waits for the next minute
             (now,),
         ).scalar_one()
         sending = tx.exec_driver_sql(

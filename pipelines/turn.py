@@ -51,6 +51,8 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     """Everything that is due now but sending and publishing."""
     now = home.clock()
     taken = take_in(home, lease, now, final=final)
+    if taken.contacts:  # what contacts are known to have decides whether a campaign has a hole
+        home.reload()
     entered = enter(home, lease, now)
     moved, planned = move(home, lease, now)
     return Turn(taken, entered, moved, planned)

@@ -1,4 +1,3 @@
--- One row for each contact and sender; {messages} and {replies} are SELECTs of the exported files.
 SELECT
     contact_id,
     sender,

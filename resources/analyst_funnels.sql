@@ -1,4 +1,4 @@
--- The funnels, counted once at publishing. Parameter: the time zone of `day`.
+-- The funnels, counted once at publishing. The variable `zone` is the time zone of `day`.
 --
 -- Days: an instant is first counted by the quarter of an hour, because every zone's offset is a whole number of them, and
 -- only the quarters are turned into dates (a million conversions take a second, some thousand nothing).
@@ -37,74 +37,71 @@ SELECT campaign, from_step, 'arrived', NULL, count(*)
 FROM participant_steps WHERE to_step <> 'end' GROUP BY ALL;
 
 CREATE TEMP TABLE answers AS
-SELECT DISTINCT campaign, step, contact_id, (replied_at AT TIME ZONE $zone)::DATE AS day
+SELECT DISTINCT campaign, step, contact_id, (replied_at AT TIME ZONE getvariable('zone'))::DATE AS day
 FROM replies WHERE campaign IS NOT NULL AND NOT late AND kind <> 'reaction';
 
 CREATE TEMP TABLE days AS
-SELECT quarter, (make_timestamptz(quarter * 900000000) AT TIME ZONE $zone)::DATE AS day
+SELECT quarter, (make_timestamptz(quarter * 900000000) AT TIME ZONE getvariable('zone'))::DATE AS day
 FROM (SELECT DISTINCT quarter FROM counted WHERE quarter IS NOT NULL);
 
 INSERT INTO campaign_funnel BY NAME
-WITH replied AS (SELECT campaign, count(DISTINCT contact_id) AS replied FROM answers GROUP BY campaign),
-sums AS (
-    SELECT
-        campaign,
-        sum(n) FILTER (what = 'entered') AS entered,
-        sum(n) FILTER (what = 'planned') AS planned,
-        sum(n) FILTER (what = 'skipped') AS skipped,
-        sum(n) FILTER (what = 'accepted') AS accepted,
-        sum(n) FILTER (what = 'delivered') AS delivered,
-        sum(n) FILTER (what = 'read') AS read,
-        sum(n) FILTER (what = 'failed') AS failed,
-        sum(n) FILTER (what = 'unknown') AS unknown
-    FROM counted GROUP BY campaign
-)
 SELECT
-    campaign, coalesce(entered, 0) AS entered, coalesce(planned, 0) AS planned, coalesce(skipped, 0) AS skipped,
-    coalesce(accepted, 0) AS accepted, coalesce(delivered, 0) AS delivered, coalesce(read, 0) AS read,
-    coalesce(replied, 0) AS replied, 0 AS clicked, coalesce(failed, 0) AS failed, coalesce(unknown, 0) AS unknown
-FROM sums FULL JOIN replied USING (campaign) ORDER BY campaign;
+    campaign,
+    sum(if(what = 'entered', n, 0)) AS entered,
+    sum(if(what = 'planned', n, 0)) AS planned,
+    sum(if(what = 'skipped', n, 0)) AS skipped,
+    sum(if(what = 'accepted', n, 0)) AS accepted,
+    sum(if(what = 'delivered', n, 0)) AS delivered,
+    sum(if(what = 'read', n, 0)) AS read,
+    sum(if(what = 'replied', n, 0)) AS replied,
+    sum(if(what = 'clicked', n, 0)) AS clicked,
+    sum(if(what = 'failed', n, 0)) AS failed,
+    sum(if(what = 'unknown', n, 0)) AS unknown
+FROM (
+    SELECT campaign, what, n FROM counted
+    UNION ALL
+    SELECT campaign, 'replied', count(DISTINCT contact_id) FROM answers GROUP BY ALL
+)
+GROUP BY campaign ORDER BY campaign;
 
 INSERT INTO step_funnel BY NAME
-WITH replied AS (SELECT campaign, step, count(DISTINCT contact_id) AS replied FROM answers GROUP BY ALL),
-sums AS (
-    SELECT
-        campaign,
-        step,
-        sum(n) FILTER (what = 'arrived') AS entered,
-        sum(n) FILTER (what = 'planned') AS planned,
-        sum(n) FILTER (what = 'skipped') AS skipped,
-        sum(n) FILTER (what = 'accepted') AS accepted,
-        sum(n) FILTER (what = 'delivered') AS delivered,
-        sum(n) FILTER (what = 'read') AS read,
-        sum(n) FILTER (what = 'failed') AS failed,
-        sum(n) FILTER (what = 'unknown') AS unknown
-    FROM counted WHERE step IS NOT NULL GROUP BY ALL
-)
 SELECT
-    campaign, step, coalesce(entered, 0) AS entered, coalesce(planned, 0) AS planned, coalesce(skipped, 0) AS skipped,
-    coalesce(accepted, 0) AS accepted, coalesce(delivered, 0) AS delivered, coalesce(read, 0) AS read,
-    coalesce(replied, 0) AS replied, 0 AS clicked, coalesce(failed, 0) AS failed, coalesce(unknown, 0) AS unknown
-FROM sums FULL JOIN replied USING (campaign, step) WHERE step IS NOT NULL ORDER BY campaign, step;
+    campaign,
+    step,
+    sum(if(what = 'arrived', n, 0)) AS entered,
+    sum(if(what = 'planned', n, 0)) AS planned,
+    sum(if(what = 'skipped', n, 0)) AS skipped,
+    sum(if(what = 'accepted', n, 0)) AS accepted,
+    sum(if(what = 'delivered', n, 0)) AS delivered,
+    sum(if(what = 'read', n, 0)) AS read,
+    sum(if(what = 'replied', n, 0)) AS replied,
+    sum(if(what = 'clicked', n, 0)) AS clicked,
+    sum(if(what = 'failed', n, 0)) AS failed,
+    sum(if(what = 'unknown', n, 0)) AS unknown
+FROM (
+    SELECT campaign, step, what, n FROM counted WHERE step IS NOT NULL
+    UNION ALL
+    SELECT campaign, step, 'replied', count(DISTINCT contact_id) FROM answers WHERE step IS NOT NULL GROUP BY ALL
+)
+GROUP BY campaign, step ORDER BY campaign, step;
 
 INSERT INTO campaign_daily BY NAME
-WITH replied AS (SELECT campaign, day, count(DISTINCT contact_id) AS replied FROM answers GROUP BY ALL),
-sums AS (
-    SELECT
-        campaign,
-        day,
-        sum(n) FILTER (what = 'entered') AS entered,
-        sum(n) FILTER (what = 'planned') AS planned,
-        sum(n) FILTER (what = 'skipped') AS skipped,
-        sum(n) FILTER (what = 'accepted') AS accepted,
-        sum(n) FILTER (what = 'delivered') AS delivered,
-        sum(n) FILTER (what = 'read') AS read,
-        sum(n) FILTER (what = 'failed') AS failed,
-        sum(n) FILTER (what = 'unknown') AS unknown
-    FROM counted JOIN days USING (quarter) GROUP BY ALL
-)
 SELECT
-    campaign, day, coalesce(entered, 0) AS entered, coalesce(planned, 0) AS planned, coalesce(skipped, 0) AS skipped,
-    coalesce(accepted, 0) AS accepted, coalesce(delivered, 0) AS delivered, coalesce(read, 0) AS read,
-    coalesce(replied, 0) AS replied, 0 AS clicked, coalesce(failed, 0) AS failed, coalesce(unknown, 0) AS unknown
-FROM sums FULL JOIN replied USING (campaign, day) ORDER BY campaign, day;
+    campaign,
+    day,
+    sum(if(what = 'entered', n, 0)) AS entered,
+    sum(if(what = 'planned', n, 0)) AS planned,
+    sum(if(what = 'skipped', n, 0)) AS skipped,
+    sum(if(what = 'accepted', n, 0)) AS accepted,
+    sum(if(what = 'delivered', n, 0)) AS delivered,
+    sum(if(what = 'read', n, 0)) AS read,
+    sum(if(what = 'replied', n, 0)) AS replied,
+    sum(if(what = 'clicked', n, 0)) AS clicked,
+    sum(if(what = 'failed', n, 0)) AS failed,
+    sum(if(what = 'unknown', n, 0)) AS unknown
+FROM (
+    SELECT campaign, day, what, n FROM counted JOIN days USING (quarter)
+    UNION ALL
+    SELECT campaign, day, 'replied', count(DISTINCT contact_id) FROM answers GROUP BY ALL
+)
+GROUP BY campaign, day ORDER BY campaign, day;

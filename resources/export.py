@@ -37,7 +37,7 @@ CONTACT_ROWS = 250_000
 KEEP_BYTES = 5 << 30
 KEEP_SECONDS = 3600.0
 """Replaced files over `KEEP_BYTES` in all are deleted after `KEEP_SECONDS` already, oldest first: a busy campaign of a
-million messages replaces some 80 MB a minute, which would be 115 GB in a day."""
+million messages replaces at least 22 MB a minute (measured), which is 32 GB in a day."""
 
 _BODIES = {"message_id": pl.Int64(), "body_file": pl.Int64(), "body_row": pl.Int64(), "body": pl.String()}
 _BODY_KEY = ["message_id", "body_file", "body_row"]
@@ -191,7 +191,9 @@ def _due(
     due = {(name.removeprefix(EXPORTING), bucket) for name, bucket in marks}
     due |= {key for key, (path, _) in known.items() if key[0] in _BY_NAME and path and not (lake.root / path).exists()}
     for one in EXPORTED:
-        low, high = tx.exec_driver_sql(f"SELECT min(id), max(id) FROM {one.name}").one()
+        # Two sub-queries: SQLite looks min and max up in the key only one at a time, and else reads the whole table.
+        bounds = f"SELECT (SELECT min(id) FROM {one.name}), (SELECT max(id) FROM {one.name})"
+        low, high = tx.exec_driver_sql(bounds).one()
         if high is None:
             continue
         buckets = range(low // BUCKET, high // BUCKET + 1)

@@ -63,7 +63,7 @@ SELECT m.id, m.uid, m.copy, m.participant_id, m.campaign, m.step, m.visit, m.con
        m.body_row, m.expires_at, m.held_why, sc.scope AS contact_scope, sp.scope AS phone_scope,
        u.phone IS NOT NULL AS unreachable
 FROM message m
-JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL
+JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL AND c.live
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
 LEFT JOIN suppression sc ON sc.subject = 'contact:' || m.contact_id
 LEFT JOIN suppression sp ON sp.subject = 'phone:' || m.phone
@@ -327,7 +327,7 @@ def backlog(ledger: Ledger, now: int) -> dict[str, int]:
             name: int(
                 tx.exec_driver_sql(
                     "SELECT count(*) FROM (SELECT 1 FROM message m JOIN campaign c ON c.name = m.campaign"
-                    " AND c.stopped_at IS NULL LEFT JOIN template_hold h ON h.name = m.template"
+                    " AND c.stopped_at IS NULL AND c.live LEFT JOIN template_hold h ON h.name = m.template"
                     " AND h.language = m.language WHERE m.sender = ? AND m.state IN ('planned', 'held')"
                     " AND m.due_at <= ? AND h.name IS NULL LIMIT 100000)",
                     (name, now),

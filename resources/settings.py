@@ -36,7 +36,7 @@ def _digits(value: object) -> object:
     """Ids are long numbers: a file may leave out the quotes."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not (isinstance(value, str) and re.fullmatch(r"[0-9]{5,25}", value)):
+    if not (isinstance(value, str) and re.fullmatch(r"[0-9]{1,25}", value)):
         raise wrong("an id of Meta's is digits only", 'Copy it from WhatsApp Manager, in quotes: "106540352242922".')
     return value
 
@@ -55,7 +55,7 @@ def _stop_word(word: str) -> str:
 
 
 Id = Annotated[
-    str, BeforeValidator(_digits), Field(json_schema_extra={"type": ["string", "integer"], "pattern": "^[0-9]{5,25}$"})
+    str, BeforeValidator(_digits), Field(json_schema_extra={"type": ["string", "integer"], "pattern": "^[0-9]{1,25}$"})
 ]
 Words = list[Annotated[str, AfterValidator(_stop_word)]]
 
@@ -92,6 +92,22 @@ class Media(FileModel):
     allow_private: bool = Field(False, description="Whether addresses of private networks may be fetched.")
 
 
+def _off(value: object) -> object:
+    """A rule that this version would not keep is refused; that there is none may be said."""
+    if value not in ("none", "0%", 0):
+        raise wrong("this version of Estafette keeps no such rule", "Write `none`, or leave it out.")
+    return str(value)
+
+
+Off = Annotated[str, BeforeValidator(_off)]
+
+
+class Links(FileModel):
+    """Where the gateway is seen from outside."""
+
+    base_url: str = Field("none", description="The gateway's public address, https://…; or none.")
+
+
 class Settings(FileModel):
     """The settings of a project."""
 
@@ -108,6 +124,10 @@ class Settings(FileModel):
     properties: dict[str, PropertyType] = Field(
         {}, description="Types of contact properties that must not be guessed, e.g. {zip: text}."
     )
+    silent_hours: Off = Field("none", description="Only none in this version.")
+    frequency_cap: Off = Field("none", description="Only none in this version.")
+    holdout: Off = Field("0%", description="Only 0% in this version.")
+    links: Links = Field(Links(), description="Counted links.")
 
 
 def load_settings(text: str, file: str = FILE) -> tuple[Settings | None, list[Problem]]:

@@ -116,13 +116,15 @@ lake_file = sa.Table(
 )
 sa.Index("lake_file_live", lake_file.c.name, lake_file.c.id, sqlite_where=lake_file.c.dropped_at.is_(None))
 
-#: What the ledger knows of a campaign file: when it first ran live, whether it is stopped, its newest live version.
+#: What the ledger knows of a campaign file: when it first ran live, whether it is live now, whether it
+#: was stopped, its newest live version.
 campaign = sa.Table(
     "campaign",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("live_since", sa.BigInteger, nullable=False),
+    sa.Column("live", sa.Boolean, nullable=False),  # its file is there, without holes, and no draft
     sa.Column("stopped_at", sa.BigInteger),
     sa.Column("stopped_why", sa.Text),
 )

@@ -123,7 +123,7 @@ def test_the_schema_knows_every_operator() -> None:
 def test_thirty_days_ago_is_so_many_hours_for_times_and_the_local_date_for_dates(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
-    # Clocks in Paris went back on 25 October: 30 × 24 h before midday is 13:00 there, thirty dates before is 24 October.
+    # Clocks in Paris went back on 25 October: 30 × 24 h before is 14:00 there, thirty dates before is 24 October.
     moment = NOW - timedelta(days=30)
     assert holds(con, {"before": "30d ago"}, moment - timedelta(seconds=1), "timestamptz")
     assert not holds(con, {"before": "30d ago"}, moment, "timestamptz")

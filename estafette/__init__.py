@@ -1,0 +1,1 @@
+"""The command line: floor 5, above everything. Nothing else in the house imports it."""

@@ -1,0 +1,88 @@
+"""Commands that work and look: `import`, `run`, `tick`, `stop`, `resume`, `status`, `query`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's name: its file without .yaml.")]
+
+
+def declare(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("import")(import_)
+    for command in (run, tick, stop, resume, status, query):
+        app.command()(command)
+
+
+def import_(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CSV, NDJSON or Parquet.")],
+    as_: Annotated[
+        str | None, typer.Option("--as", metavar="KIND", help="contacts or events; default: as their columns tell.")
+    ] = None,
+) -> None:
+    """Put contact or event files into the landing zone and take them in."""
+    from estafette.intake import import_
+
+    import_(context.obj, files, as_)
+
+
+def run(context: typer.Context, campaign: Campaign) -> None:
+    """Enter a campaign's audience now, and wait until its first messages are settled."""
+    from estafette.running import run
+
+    run(context.obj, campaign)
+
+
+def tick(
+    context: typer.Context,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="Make passes until nothing is due at this time.")
+    ] = False,
+) -> None:
+    """Make one pass over all that is due: take in, enter, move, send, publish."""
+    from estafette.ticking import tick
+
+    tick(context.obj, until_idle=until_idle)
+
+
+def stop(
+    context: typer.Context,
+    campaign: Campaign,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="What `status` will say.")] = "stopped by hand",
+) -> None:
+    """Send no further message of a campaign after those in flight. Nothing is lost."""
+    from estafette.stopping import stop
+
+    stop(context.obj, campaign, why)
+
+
+def resume(
+    context: typer.Context,
+    campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]")] = None,
+    sender: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Resume a sender that Meta's answer stopped.")
+    ] = None,
+) -> None:
+    """Go on with a stopped campaign, or with a stopped sender."""
+    from estafette.stopping import resume
+
+    resume(context.obj, campaign, sender)
+
+
+def status(
+    context: typer.Context,
+    campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="This one only; default: all.")] = None,
+) -> None:
+    """Show who stands where, what was sent and skipped, and what is held and why."""
+    from estafette.status import status
+
+    status(context.obj, campaign)
+
+
+def query(context: typer.Context, sql: Annotated[str, typer.Argument(metavar="SQL")]) -> None:
+    """Run a query on the analyst database, read-only."""
+    from estafette.querying import query
+
+    query(context.obj, sql)

@@ -1,0 +1,118 @@
+"""What every command has in common: the home it works on, its clock, and how it speaks.
+
+What belongs here: the three options of every command (`--home`, `--now`, `--json`) and the one way in which a command
+hands over what it found: one JSON document, or a drawing for people, on stdout; remarks and progress on stderr. Heavy
+libraries are imported when a command needs them: `estafette --help` must not wait for them.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from journey.problems import EstafetteError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from resources.home import Home
+
+HOME = "ESTAFETTE_HOME"
+NOW = "ESTAFETTE_NOW"
+SETTINGS = "estafette.yaml"
+WIDE = 160  # columns where nobody's terminal sets a limit
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command at work. `given_home` and `given_now` are the options as they were written."""
+
+    given_home: str | None = None
+    given_now: str | None = None
+    json: bool = False
+
+    @property
+    def home(self) -> Path:
+        """The project home: --home, else ESTAFETTE_HOME, else the folder one stands in."""
+        return Path(self.given_home or os.environ.get(HOME) or ".").resolve()
+
+    @property
+    def now(self) -> datetime | None:
+        """The turned clock in UTC, or None for real time. A time without a zone is in the settings' timezone.
+
+        UsageError: it is no time.
+        """
+        text = self.given_now or os.environ.get(NOW)
+        if not text:
+            return None
+        from journey.clock import parse_instant
+
+        try:
+            return parse_instant(text, _timezone(self.home))
+        except ValueError as error:
+            what, _, mend = str(error).partition("; ")
+            mend = (mend or "write e.g. 2026-12-01T10:00:00Z").capitalize()
+            raise UsageError(what, where="--now", mend=mend.replace("2026-12-01 10:00", "2026-12-01T10:00Z")) from None
+
+    @contextmanager
+    def open(self, *, settings: bool = True) -> Iterator["Home"]:
+        """The home, open. EstafetteError where the folder is none; with `settings`, also where they can't be used."""
+        from resources.home import open_home
+
+        if not (self.home / SETTINGS).is_file():
+            raise EstafetteError(
+                f"there is no {SETTINGS} in {self.home}",
+                mend="Make a project home with `estafette init DIR`, or name yours with --home or ESTAFETTE_HOME",
+            )
+        now = self.now
+        with open_home(self.home, now) as home:
+            if settings:
+                _ = home.project.settings
+            yield home
+
+    def show(self, document: Mapping[str, Any], draw: Callable[["Console"], None]) -> None:
+        """Hand over what was found: the document with --json, else what `draw` draws."""
+        if self.json:
+            print_json(document)
+            return
+        draw(console())
+
+    def note(self, text: str) -> None:
+        """A remark on the way, on stderr: never part of what was found."""
+        console(stderr=True).print(text, style="dim")
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A console that takes every text as it is: what comes from files must not turn into markup."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout. Times are ISO 8601; what JSON does not know is written as text."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)
+
+
+def _timezone(home: Path) -> Any:
+    from zoneinfo import ZoneInfo
+
+    from resources.settings import load_settings
+
+    try:
+        settings, _ = load_settings((home / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, UnicodeError):
+        settings = None
+    return ZoneInfo(settings.timezone if settings is not None else "UTC")
