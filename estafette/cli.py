@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 
 from estafette.commands import campaigns, home, servers, work
@@ -26,16 +25,16 @@ app = typer.Typer(
     help="WhatsApp campaigns for data teams: campaigns are files, audiences are queries, results are tables.",
     epilog="--home, --now and --json may also stand after the command. Settings come from estafette.yaml, secrets from"
     " the environment or .env.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"max_content_width": 110},
 )
 for room in (home, campaigns, work, servers):
     room.declare(app)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
     home: Annotated[
@@ -48,6 +47,9 @@ def options(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")] = False,
 ) -> None:
     context.obj = Session(home, now, json)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,15 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(error.format_message() + "\n")
-        return 2
-    except click.ClickException as error:
-        hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "estafette"
-        return fail(UsageError(error.format_message().rstrip("."), mend=f"See `{hint} --help`"), as_json)
+    except typer.TyperException as error:  # typer's own, and its parser's
+        return fail(_usage(error), as_json)
     except EstafetteError as error:
         return fail(error, as_json)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("stopped\n")
         return 130
     except BrokenPipeError:
@@ -90,7 +88,7 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
         if one in VALUED:
             value = next(waiting, None)
             if value is None:
-                raise click.UsageError(f"Option '{one}' requires an argument.")
+                raise UsageError("a value is missing", where=one, mend="See `estafette --help`")
             front += [one, value]
         elif one == "--json" or one.startswith(tuple(f"{name}=" for name in VALUED)):
             front.append(one)
@@ -112,6 +110,14 @@ def fail(error: EstafetteError, as_json: bool) -> int:
         document = {key: _without_secrets(value) for key, value in said.items()}
         print_json({"error": {**document, **({"problems": problems} if problems else {})}})
     return code
+
+
+def _usage(error: typer.TyperException) -> UsageError:
+    """What the parser refused, and where the right use is written."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    said = error.format_message() if hasattr(error, "format_message") else str(error)
+    path = context.command_path if context is not None else "estafette"
+    return UsageError(said.strip().rstrip("."), mend=f"See `{path} --help`")
 
 
 def _problem(problem: object) -> dict[str, object]:

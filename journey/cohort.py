@@ -17,6 +17,7 @@ STANDING = {
     "step": pl.String,
     "visit": pl.Int64,
     "message_state": pl.String,  # null: no message yet at this step and visit
+    "settled": pl.Boolean,  # an unknown message: whether its status has had time to come (wall)
     "skip_reason": pl.String,  # null: not skipped
     "attempted_at": pl.Int64,
     "accepted_at": pl.Int64,
@@ -35,8 +36,8 @@ MOVES = {
 }
 """Who moves. One row a participant at most."""
 
-WAITS = {"participant_id": pl.Int64, "wake_at": pl.Int64}
-"""Who stays, and when to look again; null: when something from outside happens."""
+WAITS = {"participant_id": pl.Int64, "wake_at": pl.Int64, "message_state": pl.String}
+"""Who stays, and when to look again; null: when something from outside happens. `message_state`: what they wait with."""
 
 _THROUGH = [MessageState.accepted, MessageState.sent, MessageState.delivered, MessageState.read]
 
@@ -62,7 +63,7 @@ def decide(campaign: Campaign, standing: pl.DataFrame, now: int) -> tuple[pl.Dat
             ).select(list(MOVES))
         )
         stay = decided.filter(pl.col("branch").is_null(), pl.col("message_state").is_not_null())
-        waits.append(stay.select("participant_id", pl.col("wake_at").cast(pl.Int64)))
+        waits.append(stay.select("participant_id", pl.col("wake_at").cast(pl.Int64), "message_state"))
     return (
         pl.concat(moves) if moves else pl.DataFrame(schema=MOVES),
         pl.concat(waits) if waits else pl.DataFrame(schema=WAITS),
@@ -81,7 +82,7 @@ def _message_step(campaign: Campaign, step: MessageStep, now: int) -> list[pl.Ex
     unsettled = state == MessageState.unknown
     through = state.is_in(_THROUGH)
     if unknown.then == "assume_sent":
-        through = through | (unsettled & (unknown_over <= now))
+        through = through | (unsettled & pl.col("settled") & (unknown_over <= now))
     skip_to = pl.col("skip_reason").replace_strict(
         {reason: to for reason, to in step.on_skip.items() if reason != "else"},
         default=step.on_skip["else"],
@@ -89,7 +90,8 @@ def _message_step(campaign: Campaign, step: MessageStep, now: int) -> list[pl.Ex
     )
     skipped = pl.when(skip.is_not_null()).then(pl.lit(Branch.on_skip))
     branch = skipped.when(state == MessageState.failed).then(pl.lit(Branch.on_failure))
-    wake = pl.when(unsettled & (unknown_over > now)).then(unknown_over).when(False).then(None)
+    # Looked at again when it is over; then each time until a minute (wall) has passed, or its rule has settled it.
+    wake = pl.when(unsettled & ~through).then(unknown_over).when(False).then(None)
     targets: dict[str, str] = {Branch.on_failure: step.on_failure}
     if step.on_read is None:
         branch = branch.when(through).then(pl.lit(Branch.next))
@@ -103,8 +105,8 @@ def _message_step(campaign: Campaign, step: MessageStep, now: int) -> list[pl.Ex
         branch = branch.when(through & is_read & (over if wait.full_wait else True)).then(pl.lit(Branch.read))
         if wait.undelivered is not None:
             targets[Branch.undelivered] = wait.undelivered
-            lost = pl.col("delivered_at").is_null() & pl.col("read_at").is_null()
-            branch = branch.when(through & over & lost).then(pl.lit(Branch.undelivered))
+            reached = pl.min_horizontal("delivered_at", "read_at") <= deadline
+            branch = branch.when(through & over & ~reached.fill_null(False)).then(pl.lit(Branch.undelivered))
         branch = branch.when(through & over).then(pl.lit(Branch.not_read))
         wake = wake.when(through & ~over).then(deadline)
     chosen = branch.otherwise(None)

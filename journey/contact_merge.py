@@ -75,9 +75,8 @@ def merge(
 
 
 def _bad(rows: pl.DataFrame, which: pl.Expr, reason: str) -> pl.DataFrame:
-    return (
-        rows.filter(which).select("line", reason=pl.lit(reason), raw=pl.col("raw").str.slice(0, MOST_RAW)).select(list(BAD))
-    )
+    raw = pl.col("raw").str.slice(0, MOST_RAW)
+    return rows.filter(which).select("line", reason=pl.lit(reason), raw=raw).select(list(BAD))
 
 
 def _identified(known: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

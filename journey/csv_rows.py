@@ -1,8 +1,8 @@
 """CSV → rows, one bad line at a time.
 
 What belongs here: the reading of CSV as spreadsheets and exports write it. Python's csv module reads lines that are
-kept: one bad line (not UTF-8, a cell too many, a quote that never closes) must cost that line and no other, with its raw
-text. Polars and DuckDB give up the file, or lose the text.
+kept: one bad line (not UTF-8, a cell too many, a quote that never closes) must cost that line and no other, with its
+raw text. Polars and DuckDB give up the file, or lose the text.
 """
 
 import csv

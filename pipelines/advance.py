@@ -16,8 +16,9 @@ from journey.clock import to_us
 from journey.cohort import STANDING, decide
 from journey.words import END, Branch, ParticipantState
 from resources.home import Home
-from resources.ledger import US, Lease, chunks, mark_dirty
+from resources.ledger import US, Lease, chunks, mark_dirty, select_in
 from resources.outbox import send_again
+from resources.statuses import wake
 
 UNKNOWN_WALL = 60
 """Seconds (wall) that a message stays unknown at least, however the clock is turned: its status may be on the way."""
@@ -37,15 +38,37 @@ STEPS: dict[str, pl.DataType] = {
 }
 
 _STANDING_SQL = """
-SELECT p.id, p.contact_id, p.step, p.visit,
-  CASE WHEN m.state = 'unknown' AND m.attempted_wall > :wall THEN 'attempted' ELSE m.state END,
-  s.reason, m.attempted_at, m.accepted_at, m.delivered_at, m.read_at
+SELECT p.id, p.contact_id, p.step, p.visit, m.state, COALESCE(m.attempted_wall <= :wall, 1), s.reason,
+  m.attempted_at, m.accepted_at, m.delivered_at, m.read_at
 FROM participant p
 LEFT JOIN message m ON m.participant_id = p.id AND m.step = p.step AND m.visit = p.visit
   AND m.copy = (SELECT max(c.copy) FROM message c
                 WHERE c.participant_id = p.id AND c.step = p.step AND c.visit = p.visit)
 LEFT JOIN skip s ON s.participant_id = p.id AND s.step = p.step AND s.visit = p.visit
 WHERE p.left_at IS NULL AND p.wake_at <= :now AND p.campaign = :campaign
+"""
+_UNKNOWN_SQL = """
+SELECT m.id
+FROM message m
+JOIN participant p ON p.id = m.participant_id AND p.step = m.step AND p.visit = m.visit AND p.left_at IS NULL
+WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.campaign = ? AND m.attempted_at <= ? AND m.attempted_wall <= ?
+  AND NOT EXISTS (SELECT 1 FROM message c WHERE c.participant_id = m.participant_id AND c.step = m.step
+                  AND c.visit = m.visit AND c.copy > m.copy)
+"""
+_VISITS_SQL = """
+SELECT id, step, max(visit) FROM (
+  SELECT p.id, m.step, m.visit FROM participant p JOIN message m ON m.participant_id = p.id
+  WHERE p.left_at IS NULL AND p.wake_at <= :now AND p.campaign = :campaign
+  UNION ALL
+  SELECT p.id, s.step, s.visit FROM participant p JOIN skip s ON s.participant_id = p.id
+  WHERE p.left_at IS NULL AND p.wake_at <= :now AND p.campaign = :campaign
+) GROUP BY id, step
+"""
+# Lanes settle messages meanwhile and wake their people: whoever's message is not what it was is looked at again.
+_WAIT_SQL = """
+UPDATE participant SET wake_at = ?, state = 'waiting' WHERE id = ? AND left_at IS NULL AND ? = (
+  SELECT m.state FROM message m WHERE m.participant_id = participant.id AND m.step = participant.step
+  AND m.visit = participant.visit ORDER BY m.copy DESC LIMIT 1)
 """
 
 
@@ -62,7 +85,7 @@ def advance(home: Home, lease: Lease, now: datetime) -> int:
         moves, waits = decide(campaign, standing, to_us(now))
         _write_waits(home, lease, waits)
         if moves.height:
-            _write_moves(home, lease, campaign, _visits(home, campaign, moves), now)
+            _write_moves(home, lease, campaign, _visits(home, moves, params), now)
         moved += moves.height
     return moved
 
@@ -76,19 +99,18 @@ def settle_unknown(home: Home, lease: Lease, now: datetime) -> int:
             continue
         over = to_us(now) - rule.after // timedelta(microseconds=1)
         wall = int((home.ledger.wall() - UNKNOWN_WALL) * US)
-        with home.ledger.write(lease) as tx:
-            ids = [
-                int(row.id)
-                for row in tx.exec_driver_sql(
-                    "SELECT m.id FROM message m JOIN participant p ON p.id = m.participant_id AND p.step = m.step"
-                    " AND p.visit = m.visit AND p.left_at IS NULL WHERE m.state = 'unknown' AND m.campaign = ?"
-                    " AND m.attempted_at <= ? AND m.attempted_wall <= ? AND NOT EXISTS (SELECT 1 FROM message c WHERE"
-                    " c.participant_id = m.participant_id AND c.step = m.step AND c.visit = m.visit"
-                    " AND c.copy > m.copy) LIMIT 5000",
-                    (campaign.name, over, wall),
-                )
-            ]
-            if rule.then == "fail":
+        found = home.ledger.frame(_UNKNOWN_SQL, {"id": pl.Int64}, (campaign.name, over, wall)).to_series()
+        for part in chunks(found.len()):
+            settled += _settle(home, lease, rule.then, found[part].to_list(), now)
+    return settled
+
+
+def _settle(home: Home, lease: Lease, then: str, found: list[int], now: datetime) -> int:
+    with home.ledger.write(lease) as tx:  # one of which news came meanwhile is no longer unknown
+        rows = select_in(tx, "SELECT id FROM message WHERE state = 'unknown' AND id IN :ids", found)
+        ids = [int(row.id) for row in rows]
+        if ids:
+            if then == "fail":
                 tx.exec_driver_sql(
                     "UPDATE message SET state = 'failed', failed_at = ?, error_title = 'no answer, taken as failed'"
                     " WHERE id = ?",
@@ -96,13 +118,9 @@ def settle_unknown(home: Home, lease: Lease, now: datetime) -> int:
                 )
             else:
                 send_again(tx, ids, to_us(now))
-            tx.exec_driver_sql(
-                "UPDATE participant SET wake_at = ? WHERE id = (SELECT participant_id FROM message WHERE id = ?)",
-                [(to_us(now), i) for i in ids],
-            )
+            wake(tx, ids, to_us(now))
             mark_dirty(tx, "message", ids)
-        settled += len(ids)
-    return settled
+    return len(ids)
 
 
 def _due_campaigns(home: Home, now: datetime) -> list[Campaign]:
@@ -114,36 +132,18 @@ def _due_campaigns(home: Home, now: datetime) -> list[Campaign]:
         return [live[name] for name in names if name in live]
 
 
-def _visits(home: Home, campaign: Campaign, moves: pl.DataFrame) -> pl.DataFrame:
-    """The visit that each move begins: 1, or one more than the last where a loop leads back to a step."""
-    if not _loops(campaign):
+def _visits(home: Home, moves: pl.DataFrame, params: dict[str, object]) -> pl.DataFrame:
+    """The visit that each move begins: 1, or one more than the last where a loop, or a file that has changed, leads
+    back to a step."""
+    going = moves.filter(pl.col("to_step") != END)
+    if going.is_empty():
         return moves.with_columns(visit=pl.lit(1, pl.Int64))
     known = home.ledger.frame(
-        "SELECT participant_id, step, max(visit) FROM (SELECT participant_id, step, visit FROM message"
-        " WHERE campaign = :campaign UNION ALL SELECT participant_id, step, visit FROM skip"
-        " WHERE campaign = :campaign) GROUP BY participant_id, step",
-        {"participant_id": pl.Int64, "to_step": pl.String, "visit": pl.Int64},
-        {"campaign": campaign.name},
+        _VISITS_SQL, {"participant_id": pl.Int64, "to_step": pl.String, "visit": pl.Int64}, params
     )
     return moves.join(known, on=["participant_id", "to_step"], how="left", maintain_order="left").with_columns(
         visit=(pl.col("visit").fill_null(0) + 1).cast(pl.Int64)
     )
-
-
-def _loops(campaign: Campaign) -> bool:
-    """Whether any step can be reached again."""
-    reach = {name: {way[2] for way in step.ways()} for name, step in campaign.steps.items()}
-    for start in reach:
-        seen: set[str] = set()
-        todo = set(reach[start])
-        while todo:
-            step = todo.pop()
-            if step == start:
-                return True
-            if step in reach and step not in seen:
-                seen.add(step)
-                todo |= reach[step]
-    return False
 
 
 def _write_moves(home: Home, lease: Lease, campaign: Campaign, moves: pl.DataFrame, now: datetime) -> None:
@@ -179,10 +179,10 @@ def _write_moves(home: Home, lease: Lease, campaign: Campaign, moves: pl.DataFra
 
 def _write_waits(home: Home, lease: Lease, waits: pl.DataFrame) -> None:
     for part in chunks(waits.height):
-        rows = [(wake_at, i) for i, wake_at in waits[part].select("participant_id", "wake_at").iter_rows()]
+        rows = list(waits[part].select("wake_at", "participant_id", "message_state").iter_rows())
         with home.ledger.write(lease) as tx:
-            _many(tx, "UPDATE participant SET wake_at = ?, state = 'waiting' WHERE id = ? AND left_at IS NULL", rows)
-            mark_dirty(tx, "participant", [i for _, i in rows])
+            _many(tx, _WAIT_SQL, rows)
+            mark_dirty(tx, "participant", [i for _, i, _ in rows])
 
 
 def _many(tx: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -92,7 +92,11 @@ def add_occurrence(home: Home, campaign: Campaign, now: datetime) -> list[int]:
             same = tx.execute(
                 sa.select(sa.func.count())
                 .select_from(occurrences)
-                .where(occurrences.c.campaign == campaign.name, occurrences.c.name.startswith(name))
+                .where(
+                    occurrences.c.campaign == campaign.name,
+                    occurrences.c.entry == place,
+                    occurrences.c.name.startswith(name),
+                )
             ).scalar_one()
             row = tx.execute(
                 occurrences.insert().values(

@@ -5,27 +5,36 @@ run holds the lease `pass` from its first op to its last; it executes in one pro
 did not do, the next pass does.
 """
 
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 import dagster as dg
 
 from assets.metadata import contacts_event, deliveries_event, events_event, published_event, segment_event
+from journey.problems import CloudApiError, ProjectError
 from pipelines.advance import advance, settle_unknown
 from pipelines.enter import enter
 from pipelines.plan import hold_and_expire
 from pipelines.publish import publish
-from pipelines.sending import Sending
+from pipelines.sending import Progress, Sending
 from pipelines.take_in import take_in
 from pipelines.turn import Turn, move, turn
 from resources.definitions import PassResource
+from resources.home import Home
+from resources.interrupts import signals
 
 PUBLISH_SECONDS = 30.0
 """While a pass lives it publishes this often (wall), so that analysts are never more than a minute behind."""
+
+TURN_SECONDS = 1.0
+LIVE_SECONDS = 3600.0
+"""A live pass makes room for the next one after an hour, so that none grows old and a dead one is told from it."""
+
+MAX_RUNTIME = 7200
+"""Seconds after which Dagster ends a run that nobody runs any more: its process, or the whole machine, is gone."""
+
+LANE_LINGER = 10.0
+"""Seconds that a lane of a live pass goes on looking: the next trigger reaches the wire within a turn of the outbox."""
 
 DONE = dg.In(dg.Nothing)
 OUT = dg.Out(dg.Nothing)
@@ -78,18 +87,21 @@ def plan_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 def send_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Send what is planned, and go on with whatever comes up meanwhile."""
     stop = threading.Event()
-    with signals(stop) as stopped, Sending(passing.home, stop) as sending:
-        follow(context, passing, sending, stop)
+    with signals(stop) as stopped, Sending(passing.home, stop, linger=LANE_LINGER if passing.linger else 0) as sending:
+        progress = Progress(sending)
+        follow(context, passing, sending, progress, stop)
+    for line in progress.lines(final=True):
+        context.log.info(line)
     context.log_event(deliveries_event(passing.home, sending.reports))
-    for report in sending.reports:
-        context.log.info(
-            f"{report.sender}: {report.posted} posted, {report.accepted} accepted, {report.refused} refused,"
-            f" {report.unknown} unknown, {report.skipped} skipped; ended: {report.ended}"
-        )
-    for sender in sending.elsewhere:
-        context.log.info(f"{sender}: another process sends for it")
     if stopped.is_set():
         raise dg.DagsterExecutionInterruptedError
+    for why in {report.stopped for report in sending.reports if report.stopped}:
+        context.log.error(f"the sender is stopped: {why}")
+    try:
+        sending.raise_unreached()
+    except CloudApiError:
+        publish(passing.home, passing.lease)  # the step that publishes will not come
+        raise
 
 
 @dg.op(ins={"sent": DONE}, out=OUT)
@@ -102,35 +114,60 @@ def publish_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 @dg.job(
     name="one_pass",
     executor_def=dg.in_process_executor,
-    tags={"estafette/job": "one_pass", "dagster/max_retries": "0"},
+    tags={"estafette/job": "one_pass", "dagster/max_retries": "0", "dagster/max_runtime": str(MAX_RUNTIME)},
     description="Take in, enter, advance, plan, send, publish: everything that is due.",
 )
 def one_pass() -> None:
     publish_op(send_op(plan_op(advance_op(enter_op(take_in_op())))))
 
 
-def follow(context: dg.OpExecutionContext, passing: PassResource, sending: Sending, stop: threading.Event) -> None:
+def follow(
+    context: dg.OpExecutionContext, passing: PassResource, sending: Sending, progress: Progress, stop: threading.Event
+) -> None:
     """Keep lanes going, and make a turn a second, until nothing is due (and `linger` is over) or `stop` is set."""
-    home = passing.home
-    worked = published = time.monotonic()
-    most = passing.backlog or None
+    home, live = passing.home, passing.linger > 0
+    began = worked = published = time.monotonic()
+    told_elsewhere: set[str] = set()
     while not stop.is_set():
-        started = sending.start(most)
-        made = turn(home, passing.lease, final=not passing.linger)
+        started = sending.start(passing.backlog or None)
+        made = turn(home, passing.lease, final=not live)
         _show(context, passing, made)
-        began = time.monotonic()
-        if made.anything or started:
-            worked = began
-        elif not sending.busy() and began - worked >= passing.linger:
+        for line in progress.lines():
+            context.log.info(line)
+        for sender in sorted(sending.elsewhere - told_elsewhere):
+            context.log.info(f"{sender}: another process sends for it")
+        told_elsewhere |= sending.elsewhere
+        now = time.monotonic()
+        # What another process sends is waited for by a pass that somebody waits for; a live one looks in again.
+        at_work = sending.working() if live else sending.busy() or bool(sending.elsewhere)
+        if made.anything or started or at_work:
+            worked = now
+        elif now - worked >= passing.linger:
             return
-        if began - published > PUBLISH_SECONDS:
+        if live and now - began > LIVE_SECONDS:
+            return
+        if now - published > PUBLISH_SECONDS:
             publish(home, passing.lease)
-            published = began
-        pause = 1.0 if passing.linger else 0.05
-        while time.monotonic() - began < pause and not stop.is_set():
-            time.sleep(0.02)
-        if passing.linger:
-            home.reload()
+            published = time.monotonic()
+        _pause(sending, now + (TURN_SECONDS if live or sending.busy() or sending.elsewhere else 0.05), live, stop)
+        if live:
+            _reload(context, home)
+
+
+def _pause(sending: Sending, until: float, live: bool, stop: threading.Event) -> None:
+    """Wait until then, or until there is no reason to: `stop`, or the last lane of a pass that somebody waits for."""
+    busy = sending.busy()
+    while time.monotonic() < until and not stop.wait(0.02):
+        if not live and busy and not sending.busy():
+            return
+
+
+def _reload(context: dg.OpExecutionContext, home: Home) -> None:
+    """A live pass follows the project's files; while they are broken it goes on with those it has."""
+    try:
+        home.reload()
+    except ProjectError as error:
+        context.log.error(f"the project's files can't be used, the last good ones are: {error}")
 
 
 def _show(context: dg.OpExecutionContext, passing: PassResource, made: Turn) -> None:
@@ -138,31 +175,12 @@ def _show(context: dg.OpExecutionContext, passing: PassResource, made: Turn) -> 
         context.log_event(segment_event(name, audience))
     for name, why in made.entered.failed.items():
         context.log.error(f"segment {name}: {why}")
+    if made.anything:
+        context.log.info(
+            f"{made.entered.entered} entered, {made.entered.refused} refused, {made.planned} planned,"
+            f" {made.moved} moved, {made.taken.webhooks.lines} webhooks"
+        )
     if made.taken.contacts:
         context.log_event(contacts_event(passing.home))
     if made.taken.events:
         context.log_event(events_event(passing.home))
-
-
-@contextmanager
-def signals(stop: threading.Event) -> Iterator[threading.Event]:
-    """Own SIGINT and SIGTERM while messages go out: they set `stop`. Gives the event that says whether one came.
-
-    Left to Dagster, the interrupt lands in one random message, and sending goes on for seconds (measured). Outside the
-    main thread there are no signals to own.
-    """
-    came = threading.Event()
-
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        came.set()
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -4,9 +4,10 @@ What belongs here: the loop. Each 100 ms a turn of the outbox (one commit: outco
 thread of its own, because a commit on the loop's thread costs pace; each 5 ms what the pacer allows is posted. What may
 go out and what an answer means is `resources.outbox`.
 
-A lane ends when nothing is left to send, at its deadline, when the sender is stopped, when its lease has passed on, or
-when it is told to stop: then it posts no more, waits for the answers that are due, and hands back what it had stamped
-and not posted, so that a stop leaves nothing unknown.
+A lane ends when nothing is left to send, at its deadline, when the sender is stopped, when the Cloud API stays out of
+reach, when its lease has passed on or has run out while the process slept, or when it is told to stop: then it posts no
+more, waits for the answers that are due, and hands back what it had stamped and not posted, so that a stop leaves
+nothing unknown.
 """
 
 import asyncio
@@ -24,12 +25,12 @@ import uvloop
 from journey.clock import to_us
 from journey.codes import Action
 from journey.outcome import Outcome
-from journey.pacing import Pacer
-from journey.problems import LeaseLost
+from journey.pacing import MARGIN, Pacer
+from journey.problems import LeaseLost, LedgerError
 from journey.render import with_callback
 from resources.bodies import Bodies
 from resources.ledger import LEASE_SECONDS, US, Lease, Ledger
-from resources.outbox import Claimed, Outbox, Settled, Turn
+from resources.outbox import Claimed, Outbox, Settled, Turn, retry_within
 from resources.posting import CONNECTIONS, POST_TIMEOUT, Sender
 
 TURN = 0.1
@@ -38,13 +39,17 @@ RENEW = LEASE_SECONDS / 3
 PATIENCE = 60.0
 """Seconds (wall) that a lane with nothing to claim waits for messages that are to be tried again."""
 
-GIVE_UP = 20
-"""Messages in a row that could not even be written to the wire, after which a lane ends and says so."""
+GIVE_UP = 10.0
+"""Seconds in which not one message could be written to the wire, after which a lane ends and says so."""
+
+PROBE = 0.5
+"""Seconds between two messages while none can be written to the wire: a server that restarts is met again soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneJob:
-    """What one lane is to do. `pace`: the sender's configured messages a second; `deadline`: seconds to run at most."""
+    """What one lane is to do. `pace`: the sender's configured messages a second; `deadline`: seconds to run at most;
+    `linger`: seconds to go on looking for messages after the last."""
 
     sender: str
     phone_number_id: str
@@ -52,11 +57,13 @@ class LaneJob:
     share: int = 0
     shares: int = 1
     deadline: float | None = None
+    linger: float = 0.0
 
 
 @dataclass
 class LaneReport:
-    """What a lane did; read by others while it runs (plain counters, written by the lane alone)."""
+    """What a lane did; read by others while it runs (plain counters, written by the lane alone). `ended` says why it
+    ended; `reached` is False where that was because the Cloud API could not be reached."""
 
     sender: str
     posted: int = 0
@@ -66,7 +73,14 @@ class LaneReport:
     skipped: int = 0
     ended: str = ""
     reached: bool = True
+    stopped: str | None = None
     codes: dict[int, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        counts = {name: getattr(self, name) for name in ("accepted", "refused", "unknown", "skipped")}
+        told = ", ".join([f"{self.posted} posted", *[f"{number} {name}" for name, number in counts.items() if number]])
+        codes = ", ".join(f"{code} × {number}" for code, number in sorted(self.codes.items()))
+        return f"{self.sender}: {told}{f' (codes {codes})' if codes else ''}{f'; ended: {self.ended}' if self.ended else ''}"
 
 
 class Lane:
@@ -82,24 +96,31 @@ class Lane:
         prefix: str,
         now: Callable[[], datetime],
         stop: threading.Event,
-        report: LaneReport | None = None,
     ) -> None:
         self.job, self.ledger, self.lease, self.bodies, self.api = job, ledger, lease, bodies, api
         self.prefix, self.now, self.stop = prefix, now, stop
-        self.report = report or LaneReport(job.sender)
+        self.report = LaneReport(job.sender)
         self.outbox = Outbox(ledger, lease, job.sender, job.share, job.shares, job.pace)
         self._queue: deque[tuple[Claimed, str]] = deque()
         self._settled: list[Settled] = []
         self._posting: set[asyncio.Task[None]] = set()
-        self._fenced = time.monotonic() + LEASE_SECONDS
+        self._fence: tuple[float, float] | None = None  # when the lease ends: (monotonic, wall)
         self._pacer = Pacer(job.pace / job.shares)
-        self._failures = 0
+        self._failing_since: float | None = None
+        self._failure = ""
+        self._probed = self._posted_at = 0.0
         self._over = False
+        self.idle = False
+        """Whether it has nothing to do at this moment, and waits."""
 
     def run(self) -> LaneReport:
-        """Send until the lane ends; see the module for when."""
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._run())
+        """Send until the lane ends, then give its lease back; see the module for when."""
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._run())
+        finally:
+            # Whoever sends next starts with an empty window of its own: it waits until ours is empty too.
+            self.ledger.release(self.lease, after=self._posted_at + MARGIN - time.monotonic())
         return self.report
 
     async def _run(self) -> None:
@@ -107,105 +128,122 @@ class Lane:
             async with self.api() as api:
                 ticking = asyncio.create_task(self._tick(api))
                 try:
-                    await self._turns(commits)
+                    self.report.ended = await self._turns(commits)
                 finally:
                     self._over = True
                     await ticking
                     await self._drain(commits)
 
-    async def _turns(self, commits: ThreadPoolExecutor) -> None:
+    async def _turns(self, commits: ThreadPoolExecutor) -> str:
+        """A turn each 100 ms until the lane ends. Gives why it ended."""
         loop = asyncio.get_running_loop()
-        started = renewed = time.monotonic()
-        idle_since: float | None = None
-        while True:
-            began = time.monotonic()
-            if self.stop.is_set():
-                self.report.ended = "stopped"
-                return
-            if self.job.deadline is not None and began - started > self.job.deadline:
-                self.report.ended = "deadline"
-                return
-            if self._failures >= GIVE_UP:
-                self.report.ended, self.report.reached = "the Cloud API can't be reached", False
-                return
-            if began - renewed > RENEW:
-                await loop.run_in_executor(commits, self._renew)
-                renewed = began
-            want = self._want()
-            settled, self._settled = self._settled, []
-            try:
-                turn, loaded = await loop.run_in_executor(commits, self._turn, settled, want)
-            except LeaseLost:
-                self._queue.clear()
-                self.report.ended = "another process sends for this sender now"
-                return
-            self._pacer.pace = turn.pace
-            self._queue.extend(loaded)
-            self.report.skipped += turn.skipped
-            if turn.stopped is not None:
-                self.report.ended = f"the sender is stopped: {turn.stopped}"
-                return
-            if want and not turn.claimed and not turn.skipped and not self._queue and not self._posting:
-                if not self._settled and not await loop.run_in_executor(commits, self._retry_soon):
-                    self.report.ended = self.report.ended or "nothing left to send"
-                    return
-                idle_since = idle_since or began
-                if began - idle_since > PATIENCE:
-                    self.report.ended = "what is left must wait"
-                    return
-            else:
-                idle_since = None
-            await asyncio.sleep(max(0.0, TURN - (time.monotonic() - began)))
+        started = idle_since = time.monotonic()
+        renewed = -RENEW
+        try:
+            while True:
+                began = time.monotonic()
+                ended = self._ended(began - started)
+                if ended is not None:
+                    return ended
+                if began - renewed > RENEW:
+                    await loop.run_in_executor(commits, self._renew)
+                    renewed = began
+                want = self._want(began)
+                turn = await self._commit(commits, want)
+                self._pacer.pace = turn.pace
+                self.report.skipped += turn.skipped
+                if turn.stopped is not None:
+                    self.report.stopped = turn.stopped
+                    return f"the sender is stopped: {turn.stopped}"
+                self.idle = bool(want) and not (
+                    turn.claimed or turn.skipped or self._queue or self._posting or self._settled
+                )
+                if not self.idle:
+                    idle_since = time.monotonic()
+                elif began - idle_since >= self.job.linger and not await loop.run_in_executor(commits, self._retry_soon):
+                    return "nothing left to send"
+                await asyncio.sleep(max(0.0, TURN - (time.monotonic() - began)))
+        except LeaseLost:
+            self._queue.clear()
+            return "another process sends for this sender now"
 
-    def _want(self) -> int:
+    def _ended(self, ran: float) -> str | None:
+        """Why the lane ends before its next turn; `ran`: seconds that it has run."""
+        if self.stop.is_set():
+            return "stopped"
+        if self.job.deadline is not None and ran > self.job.deadline:
+            return "its time is over, the next lane goes on"
+        if self._failing_since is not None and time.monotonic() - self._failing_since > GIVE_UP:
+            self.report.reached = False
+            return f"the Cloud API can't be reached ({self._failure})"
+        if self._fence is not None and self._left() <= 0:
+            return "its lease ran out while the process slept"
+        return None
+
+    def _want(self, at: float) -> int:
         """How many more to stamp: what the pace allows until after the next turn; never more than the wire holds."""
+        if self._failing_since is not None:
+            if self._queue or self._posting or at - self._probed < PROBE:
+                return 0
+            self._probed = at
+            return 1
         pace = self._pacer.pace
         ahead = max(1, round(pace * TURN * 1.5)) - len(self._queue)
         return max(0, min(ahead, CONNECTIONS - len(self._posting) - len(self._queue)))
 
+    async def _commit(self, commits: ThreadPoolExecutor, want: int) -> Turn:
+        """One turn on the commit thread: what was settled goes in, what was stamped comes into the queue."""
+        settled, self._settled = self._settled, []
+        try:
+            turn, loaded = await asyncio.get_running_loop().run_in_executor(commits, self._turn, settled, want)
+        except LeaseLost:
+            raise
+        except BaseException:  # the drain writes them once more; writing an outcome twice changes nothing
+            self._settled = settled + self._settled
+            raise
+        self._queue.extend(loaded)
+        return turn
+
     def _turn(self, settled: list[Settled], want: int) -> tuple[Turn, list[tuple[Claimed, str]]]:
         """On the commit thread: a turn of the outbox, and the bodies of what it stamped."""
         turn = self.outbox.turn(settled, want, to_us(self.now()), int(self.ledger.wall() * US))
-        return turn, [
-            (claimed, with_callback(self.bodies.get(claimed.body_file, claimed.body_row), self._callback(claimed)))
-            for claimed in turn.claimed
-        ]
+        try:
+            return turn, [(claimed, self._body(claimed)) for claimed in turn.claimed]
+        except Exception as error:
+            back = [Settled(claimed.id, None) for claimed in turn.claimed]
+            self.outbox.turn(back, 0, to_us(self.now()), int(self.ledger.wall() * US))
+            raise LedgerError(
+                f"the texts of planned messages can't be read: {error}",
+                where="data/lake/bodies",
+                mend="Restore the folder from a backup; what could not be sent stays planned",
+            ) from error
 
-    def _callback(self, claimed: Claimed) -> str:
-        return f"{self.prefix}:{claimed.id}:{claimed.uid}"
+    def _body(self, claimed: Claimed) -> str:
+        body = self.bodies.get(claimed.body_file, claimed.body_row)
+        return with_callback(body, f"{self.prefix}:{claimed.id}:{claimed.uid}")
 
     def _renew(self) -> None:
-        with contextlib.suppress(LeaseLost):  # the next turn says so and ends the lane
-            self.ledger.renew(self.lease)
-            self._fenced = time.monotonic() + LEASE_SECONDS
+        # The end of the lease counts from before it is written: the process may sleep at any moment.
+        fence = (time.monotonic() + LEASE_SECONDS, self.ledger.wall() + LEASE_SECONDS)
+        self.ledger.renew(self.lease)
+        self._fence = fence
+
+    def _left(self) -> float:
+        """Seconds that the lease lasts: by the wall, as others see it, and by a clock that nobody can set."""
+        if self._fence is None:
+            return 0.0
+        return min(self._fence[0] - time.monotonic(), self._fence[1] - self.ledger.wall())
 
     def _retry_soon(self) -> bool:
         """Whether a message of this share is to be tried again within the lane's patience."""
-        wall = int(self.ledger.wall() * US)
-        with self.ledger.read() as tx:
-            row = tx.exec_driver_sql(
-                "SELECT 1 FROM message m JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL AND c.live"
-                " LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language"
-                " WHERE m.sender = ? AND m.state = 'planned' AND m.due_at <= ? AND m.share % ? = ? AND h.name IS NULL"
-                " AND m.not_before > ? AND m.not_before <= ? LIMIT 1",
-                (
-                    self.job.sender,
-                    to_us(self.now()),
-                    self.job.shares,
-                    self.job.share,
-                    wall,
-                    wall + int(PATIENCE * US),
-                ),
-            ).one_or_none()
-        return row is not None
+        job, wall = self.job, int(self.ledger.wall() * US)
+        until = wall + int(PATIENCE * US)
+        return retry_within(self.ledger, job.sender, job.share, job.shares, to_us(self.now()), wall, until)
 
     async def _tick(self, api: Sender) -> None:
         """Post what the pacer allows, until the lane is over."""
-        while not self._over:
-            if self.stop.is_set():
-                return
-            # A POST begins only while more of the lease is left than the POST may take.
-            if self._queue and time.monotonic() + POST_TIMEOUT < self._fenced:
+        while not self._over and not self.stop.is_set():
+            if self._queue and self._may_post():
                 for _ in range(self._pacer.allow(time.monotonic(), len(self._queue))):
                     claimed, body = self._queue.popleft()
                     task = asyncio.create_task(self._post(api, claimed, body))
@@ -213,28 +251,45 @@ class Lane:
                     task.add_done_callback(self._posting.discard)
             await asyncio.sleep(TICK)
 
+    def _may_post(self) -> bool:
+        """A POST begins only while more of the lease is left than the POST may take."""
+        return self._left() > POST_TIMEOUT
+
     async def _post(self, api: Sender, claimed: Claimed, body: str) -> None:
+        if not self._may_post():  # the process slept between the tick and now
+            self._settled.append(Settled(claimed.id, None))
+            return
+        self._posted_at = time.monotonic()
         self.report.posted += 1
         try:
             outcome = await api.post(self.job.phone_number_id, body)
         except asyncio.CancelledError:
             outcome = Outcome(Action.unknown, title="No answer", details="The lane was cancelled.")
         self._settled.append(Settled(claimed.id, outcome))
-        self._failures = self._failures + 1 if outcome.action is Action.not_sent else 0
+        self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.action is Action.not_sent:
+            self.report.posted -= 1
+            self._failing_since = self._failing_since or time.monotonic()
+            self._failure = outcome.details or outcome.title or ""
+            return
+        self._failing_since = None
         if outcome.action is Action.accepted:
             self.report.accepted += 1
         elif outcome.action is Action.unknown:
             self.report.unknown += 1
-        elif outcome.code is not None:
+        else:
             self.report.refused += 1
-            self.report.codes[outcome.code] = self.report.codes.get(outcome.code, 0) + 1
+            if outcome.code is not None:
+                self.report.codes[outcome.code] = self.report.codes.get(outcome.code, 0) + 1
 
     async def _drain(self, commits: ThreadPoolExecutor) -> None:
         """Wait for the answers that are due, then write them and hand back what was not posted."""
         if self._posting:
             await asyncio.wait(set(self._posting), timeout=POST_TIMEOUT + 1)
-        settled = [*self._settled, *(Settled(claimed.id, None) for claimed, _ in self._queue)]
+        self._settled += [Settled(claimed.id, None) for claimed, _ in self._queue]
         self._queue.clear()
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(LeaseLost):  # then they are unknown, as after a crash
-            await loop.run_in_executor(commits, self._turn, settled, 0)
+        if self._settled:
+            with contextlib.suppress(LeaseLost):  # then they are unknown, as after a crash
+                await self._commit(commits, 0)

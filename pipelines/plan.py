@@ -6,6 +6,7 @@ A message is keyed by (participant, step, visit): planning twice plans nothing n
 """
 
 import zlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,20 +15,22 @@ import phonenumbers
 import polars as pl
 import sqlalchemy as sa
 
-from journey.campaign import Campaign, LanguageByContact, MessageStep
+from journey.campaign import Campaign, LanguageByContact, MessageStep, TemplateMessage
 from journey.clock import to_us
 from journey.codes import MARKETING_CAP, UNDELIVERABLE
-from journey.fill import needs, spec_for
+from journey.fill import MessageSpec, needs, spec_for
+from journey.problems import ProjectError
 from journey.render import render
 from journey.template import Template, resolve_language
 from journey.words import MessageState, ParticipantState, Scope, SkipReason
 from resources.home import Home
-from resources.ledger import Lease, chunks, mark_dirty
+from resources.ledger import US, Lease, chunks, mark_dirty
 from resources.outbox import message_uid, skip
 
 MENDING = ("PAUSED", "PENDING", "IN_APPEAL", "FLAGGED", "REINSTATED")
 """Template states that may end by themselves: they hold a message until it expires."""
 
+APPROVED, MISSING = "APPROVED", "missing"
 MARKETING = "MARKETING"
 DAY = timedelta(hours=24)
 
@@ -49,6 +52,9 @@ WHERE p.left_at IS NULL AND p.state = 'active' AND p.wake_at <= :now AND p.campa
   AND NOT EXISTS (SELECT 1 FROM message m WHERE m.participant_id = p.id AND m.step = p.step AND m.visit = p.visit)
   AND NOT EXISTS (SELECT 1 FROM skip s WHERE s.participant_id = p.id AND s.step = p.step AND s.visit = p.visit)
 """
+_OF_TEMPLATE = (
+    "SELECT m.id FROM message m WHERE m.state IN ('planned', 'held') AND m.template = ? AND m.language = ?"
+)
 _FIXED = ["contact_id", "phone", "locale", "timezone", "opted_in", "opt_out_scope"]
 
 
@@ -66,7 +72,8 @@ def plan(home: Home, lease: Lease, now: datetime) -> int:
 
 
 def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
-    """Hold what waits for a template, let go what no longer does, and skip what was held too long."""
+    """Hold what waits for a template, let go what no longer does, and skip what was held too long. Gives how many
+    messages were skipped."""
     at = to_us(now)
     approved = [key for key, template in home.project.templates.items() if template.approved]
     with home.ledger.write(lease) as tx:
@@ -74,19 +81,20 @@ def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
             tx.exec_driver_sql(
                 "DELETE FROM template_hold WHERE name = ? AND language = ? AND code IS NULL", (name, language)
             )
-        tx.exec_driver_sql(
-            "UPDATE message SET state = 'held', held_why = 'template_not_approved' WHERE state = 'planned'"
-            " AND EXISTS (SELECT 1 FROM template_hold h WHERE h.name = message.template"
-            " AND h.language = message.language)"
-        )
-        tx.exec_driver_sql(
-            "UPDATE message SET state = 'planned', held_why = NULL WHERE state = 'held'"
-            " AND held_why = 'template_not_approved' AND NOT EXISTS (SELECT 1 FROM template_hold h"
-            " WHERE h.name = message.template AND h.language = message.language)"
-        )
+        rows = tx.exec_driver_sql("SELECT name, language FROM template_hold").all()
+    holds = {(str(row.name), str(row.language)) for row in rows}
+    unapproved = SkipReason.template_not_approved.value
+    for key in sorted(holds):
+        _turn_over(home, lease, f"{_OF_TEMPLATE} AND m.state = 'planned'", key, MessageState.held, unapproved)
+    for key in sorted(home.project.templates.keys() - holds):
+        let_go = f"{_OF_TEMPLATE} AND m.state = 'held' AND m.held_why = '{unapproved}'"
+        _turn_over(home, lease, let_go, key, MessageState.planned, None)
+    media = SkipReason.media_unreachable.value
+    again = "SELECT m.id FROM message m WHERE m.state = 'held' AND m.held_why = ? AND m.not_before <= ?"
+    _turn_over(home, lease, again, (media, int(home.wall() * US)), MessageState.planned, media)
     over = home.ledger.frame(
-        "SELECT m.id, m.held_why FROM message m JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL AND c.live"
-        " WHERE m.state IN ('planned', 'held') AND m.expires_at < ?",
+        "SELECT m.id, m.held_why FROM message m JOIN campaign c ON c.name = m.campaign"
+        " WHERE c.stopped_at IS NULL AND c.live AND m.state IN ('planned', 'held') AND m.expires_at < ?",
         {"id": pl.Int64, "held_why": pl.String},
         (at,),
     )
@@ -94,15 +102,31 @@ def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
         with home.ledger.write(lease) as tx:
             skip(tx, [(i, _cause(why), "held until it expired") for i, why in over[part].iter_rows()], at)
     disabled = home.ledger.frame(
-        "SELECT m.id FROM message m JOIN template_hold h ON h.name = m.template AND h.language = m.language"
+        "SELECT m.id FROM template_hold h CROSS JOIN message m ON m.template = h.name AND m.language = h.language"
         " WHERE m.state IN ('planned', 'held') AND h.status IN ('DISABLED', 'REJECTED', 'DELETED')",
         {"id": pl.Int64},
     )
     for part in chunks(disabled.height):
-        rows = [(i, SkipReason.template_not_approved, "Meta no longer sends it") for (i,) in disabled[part].iter_rows()]
+        rejected = [(i, SkipReason.template_not_approved, "Meta no longer sends it") for (i,) in disabled[part].rows()]
         with home.ledger.write(lease) as tx:
-            skip(tx, rows, at)
+            skip(tx, rejected, at)
     return over.height + disabled.height
+
+
+def _turn_over(
+    home: Home, lease: Lease, query: str, params: tuple[object, ...], state: MessageState, why: str | None
+) -> None:
+    """Give the messages of a query (ids) another state, held or planned, with why. What a lane has stamped meanwhile
+    stays as it is."""
+    ids = home.ledger.frame(query, {"id": pl.Int64}, params).to_series()
+    for part in chunks(ids.len()):
+        found = ids[part].to_list()
+        with home.ledger.write(lease) as tx:
+            tx.exec_driver_sql(
+                "UPDATE message SET state = ?, held_why = ? WHERE id = ? AND state IN ('planned', 'held')",
+                [(state.value, why, i) for i in found],
+            )
+            mark_dirty(tx, "message", found)
 
 
 def _cause(why: str | None) -> SkipReason:
@@ -117,9 +141,10 @@ def _rendered(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataF
     }
     by_contact = message.language if isinstance(message.language, LanguageByContact) else None
     wanted = {("user", by_contact.user)} if by_contact is not None else set()
-    specs = {key: spec_for(message, campaign.variables, template) for key, template in library.items()}
+    specs = {key: _spec(campaign, message, template) for key, template in library.items()}
     for spec in specs.values():
-        wanted |= {(str(source), name) for source, name in needs(spec)}
+        if isinstance(spec, MessageSpec):
+            wanted |= {(str(source), name) for source, name in needs(spec)}
     people = _people(home, group, wanted)
     people = people.with_columns(_refusals(home, people, now))
     language = (
@@ -132,24 +157,29 @@ def _rendered(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataF
     for (asked,), part in people.partition_by("wanted_language", as_dict=True, maintain_order=True).items():
         fallback = by_contact.fallback if by_contact is not None else None
         template, status = _template(library, str(asked) if asked is not None else None, fallback)
-        parts.append(_render_part(home, campaign, step, part, template, status, asked))
+        spec = specs[template.language] if template is not None else f"{asked or 'no language'}: {status}"
+        parts.append(_render_part(home, step, part, spec, missing=status == MISSING))
     return pl.concat(parts, how="vertical_relaxed").sort("row") if parts else people
 
 
+def _spec(campaign: Campaign, message: TemplateMessage, template: Template) -> MessageSpec | str:
+    """What fills a template, or why nothing does: `check` looks at the languages that people are to get, and others of
+    the same name may have other placeholders."""
+    try:
+        return spec_for(message, campaign.variables, template)
+    except ProjectError as error:
+        return f"{template.language}: {error.problems[0].what}"
+
+
 def _render_part(
-    home: Home,
-    campaign: Campaign,
-    step: MessageStep,
-    part: pl.DataFrame,
-    template: Template | None,
-    status: str,
-    asked: object,
+    home: Home, step: MessageStep, part: pl.DataFrame, spec: MessageSpec | str, *, missing: bool
 ) -> pl.DataFrame:
+    """One language's people; `spec` as text says why they get no message."""
     keep = [*_ARRIVED, "row", "phone", "refusal", "refusal_detail"]
-    texts = {"template": pl.String, "language": pl.String, "category": pl.String, "held_why": pl.String}
-    if template is None:
-        reason = SkipReason.template_language_missing if status == "missing" else SkipReason.template_not_approved
-        detail = f"{step.message.template} in {asked or 'no language'}: {status}"
+    if isinstance(spec, str):
+        texts = {"template": pl.String, "language": pl.String, "category": pl.String, "held_why": pl.String}
+        reason = SkipReason.template_language_missing if missing else SkipReason.template_not_approved
+        detail = f"{step.message.template} in {spec}"
         return part.select(
             *keep,
             pl.lit(None, pl.String).alias("body"),
@@ -157,7 +187,7 @@ def _render_part(
             pl.when(pl.col("refusal").is_null()).then(pl.lit(detail)).otherwise("refusal_detail").alias("skip_detail"),
             *[pl.lit(None, dtype).alias(name) for name, dtype in texts.items()],
         )
-    spec = spec_for(step.message, campaign.variables, template)
+    template = spec.template
     bodies = render(spec, part, default_timezone=home.project.settings.timezone)
     marketing = template.category == MARKETING
     us = _is_us(bodies.get_column("phone")) if marketing else pl.Series([False] * bodies.height)
@@ -186,12 +216,18 @@ def _template(library: dict[str, Template], wanted: str | None, fallback: str | 
     """The template to send, or the one to hold for; else None and why."""
     found = resolve_language(library, wanted, fallback)
     if found is not None:
-        return found, "APPROVED"
-    for language in (wanted, fallback):
-        for template in library.values():
-            if language is not None and template.language.replace("-", "_") == language.replace("-", "_"):
-                return (template, template.status) if template.status in MENDING else (None, template.status)
-    return None, "missing"
+        return found, APPROVED
+    for mending in (True, False):  # the same way, as if those that may be approved again were; then as if all were
+        as_if = {
+            language: replace(template, status=APPROVED)
+            for language, template in library.items()
+            if template.status in MENDING or not mending
+        }
+        found = resolve_language(as_if, wanted, fallback)
+        if found is not None:
+            template = library[found.language]
+            return (template if mending else None), template.status
+    return None, MISSING
 
 
 def _people(home: Home, group: pl.DataFrame, wanted: set[tuple[str, str]]) -> pl.DataFrame:
@@ -243,9 +279,9 @@ def _refusals(home: Home, people: pl.DataFrame, now: datetime) -> list[pl.Expr |
     unreachable = ledger.frame("SELECT phone FROM unreachable", {"phone": pl.String}).get_column("phone").implode()
     capped = (
         ledger.frame(
-            "SELECT DISTINCT contact_id FROM message WHERE error_code = ? AND failed_at > ?",
+            f"SELECT DISTINCT contact_id FROM message WHERE error_code = {MARKETING_CAP} AND failed_at > ?",
             {"contact_id": pl.String},
-            (MARKETING_CAP, to_us(now - DAY)),
+            (to_us(now - DAY),),
         )
         .get_column("contact_id")
         .implode()

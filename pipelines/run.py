@@ -2,24 +2,33 @@
 
 What belongs here: preparing DAGSTER_HOME and executing the job, for `tick`, `run` and the demo. It is the same job that
 the daemon runs, so its runs show in Dagster's pages; both beside each other harm nothing, because a pass needs the
-lease `pass`.
+lease `pass`. The environment is left alone: any number of homes may be run from one process.
 """
 
-import logging
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
 from journey.problems import EstafetteError
-from pipelines.definitions import build_defs
-from resources.definitions import HomeResource, PassResource
-from resources.home import HOME
+from pipelines.jobs import one_pass
+from resources.definitions import PassResource
+from resources.interrupts import kept
 from resources.project import Paths
+
+NO_CAPTURE: dict[str, Any] = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
+"""Our ops write no stdout: capturing it starts two processes a run, and takes the terminal's away meanwhile."""
+
+HUSHED = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Dagster tells every event on stderr; a command says what matters itself. The run's own log has everything."""
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -46,46 +55,24 @@ def run_pass(home: Path, now: datetime | None = None, *, wait: float = 600.0, qu
     """One pass over all that is due at this time, sending included. Gives Dagster's run id.
 
     Waits up to `wait` seconds for a pass that is at work elsewhere. EstafetteError: what went wrong, said plainly.
+    KeyboardInterrupt: SIGINT or SIGTERM came; what was on its way was settled, and a later pass goes on.
     """
-    with _environment(home), _hushed(quiet), dg.DagsterInstance.get() as instance:
-        at = now.isoformat() if now is not None else ""
-        resources = {
-            "home": HomeResource(path=str(home), now=at),
-            "passing": PassResource(path=str(home), now=at, wait=wait),
-        }
-        job = build_defs(**resources).resolve_job_def("one_pass")
-        result = job.execute_in_process(instance=instance, raise_on_error=True)
-        return result.run_id
+    reference = InstanceRef.from_dir(str(prepare(home)), overrides=NO_CAPTURE)
+    passing = PassResource(path=str(home.resolve()), now=now.isoformat() if now is not None else "", wait=wait)
+    with kept(), _plainly(), dg.DagsterInstance.from_ref(reference) as instance:
+        config = HUSHED if quiet else None
+        return one_pass.execute_in_process(config, instance=instance, resources={"passing": passing}).run_id
 
 
 @contextmanager
-def _environment(home: Path) -> Iterator[None]:
-    values = {"DAGSTER_HOME": str(prepare(home)), HOME: str(home.resolve())}
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def _plainly() -> Iterator[None]:
+    """Dagster wraps what an op or a resource raises; whoever calls wants the cause."""
     try:
         yield
-    except EstafetteError:
-        raise
-    except dg.DagsterExecutionStepExecutionError as error:
-        cause = error.__cause__ or error.user_exception
-        raise cause if isinstance(cause, EstafetteError) else error from None
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _hushed(quiet: bool) -> Iterator[None]:
-    """Dagster tells every event on stderr; a command says what matters itself. The run's log has everything."""
-    logger = logging.getLogger("dagster")
-    level = logger.level
-    if quiet:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    except dg.DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
+    except dg.DagsterError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, EstafetteError):
+            cause = cause.__cause__ or getattr(cause, "user_exception", None)
+        raise cause or error from None

@@ -1,58 +1,82 @@
-"""Sending: lanes at work beside the rest of a pass, each on a thread with a loop of its own.
+"""Sending: lanes at work beside the rest of a run, each on a thread with a loop of its own.
 
-What belongs here: which senders have something to send, taking and giving back their leases, starting and stopping
-lanes. What a lane does is `pipelines.lane`.
+What belongs here: which senders have something to send, taking leases, starting and stopping lanes, and what to say of
+them. What a lane does is `pipelines.lane`.
 """
 
 import threading
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from journey.clock import to_us
 from journey.pacing import A_LANE
+from journey.problems import CloudApiError
 from pipelines.lane import Lane, LaneJob, LaneReport
 from resources.home import Home
-from resources.ledger import US, Lease, holder_name
+from resources.ledger import US, holder_name
 from resources.outbox import backlog, lane_name, recover
 
+AGAIN = 30.0
+"""Seconds until a lane is started again where the last one could not reach the Cloud API."""
 
-def lane_jobs(home: Home, sender: str, deadline: float | None = None) -> list[LaneJob]:
+
+def lane_jobs(home: Home, sender: str, *, deadline: float | None = None, linger: float = 0.0) -> list[LaneJob]:
     """The lanes of one sender: one up to 700 messages a second, else as many shares as carry its pace."""
     configured = home.project.settings.senders[sender]
     pace = float(configured.messages_per_second)
     shares = max(1, -(-int(pace) // int(A_LANE)))
-    return [LaneJob(sender, configured.phone_number_id, pace, share, shares, deadline) for share in range(shares)]
+    return [
+        LaneJob(sender, configured.phone_number_id, pace, share, shares, deadline, linger) for share in range(shares)
+    ]
 
 
-def open_lane(home: Home, job: LaneJob, stop: threading.Event, report: LaneReport | None = None) -> Lane | None:
+def waiting(home: Home, names: Iterable[str] | None = None) -> dict[str, int]:
+    """How many messages could go out now, by configured sender that is not stopped and has any."""
+    known = home.project.settings.senders
+    wanted = [name for name in known if names is None or name in names]
+    found = backlog(home.ledger, to_us(home.clock()), int(home.wall() * US), wanted)
+    return {name: messages for name, messages in found.items() if messages}
+
+
+def open_lane(home: Home, job: LaneJob, stop: threading.Event) -> Lane | None:
     """A lane with its lease, ready to run; None while someone else sends for this share."""
     lease = home.ledger.take(
         lane_name(job.sender, job.share, job.shares), holder_name(), note=f"sending for {job.sender}"
     )
     if lease is None:
         return None
-    return Lane(job, home.ledger, lease, home.bodies, home.poster, home.prefix(), home.clock, stop, report)
+    recover_lost(home)
+    return Lane(job, home.ledger, lease, home.bodies, home.poster, home.prefix(), home.clock, stop)
+
+
+def recover_lost(home: Home) -> int:
+    """What lanes that are gone had stamped becomes unknown. Gives how many messages."""
+    return recover(home.ledger, int(home.wall() * US), to_us(home.clock()))
 
 
 @dataclass
 class _Running:
     lane: Lane
-    lease: Lease
     thread: threading.Thread
     error: list[BaseException] = field(default_factory=list)
 
 
 class Sending:
-    """The lanes of one pass. Use as a context: at the end every lane is stopped and its lease given back."""
+    """Lanes at work. Use as a context: at the end every lane is stopped and its lease given back.
 
-    def __init__(self, home: Home, stop: threading.Event) -> None:
-        self.home, self.stop = home, stop
+    `reports` holds one report a lane, of those that run too; `elsewhere` the senders with messages whose lane another
+    process has; `linger` goes to every lane.
+    """
+
+    def __init__(self, home: Home, stop: threading.Event, *, linger: float = 0.0) -> None:
+        self.home, self.stop, self.linger = home, stop, linger
         self.reports: list[LaneReport] = []
         self.elsewhere: set[str] = set()
         self._running: dict[str, _Running] = {}
-        self._given_up: set[str] = set()
+        self._rests_until: dict[str, float] = {}
 
     def __enter__(self) -> "Sending":
-        recover(self.home.ledger, int(self.home.wall() * US), to_us(self.home.clock()))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,47 +88,41 @@ class Sending:
 
         `most`: senders with more than so many seconds of backlog are left to the job `dispatch`.
         """
-        started = 0
         self._reap()
-        for sender, waiting in backlog(self.home.ledger, to_us(self.home.clock())).items():
-            if not waiting or sender in self._given_up or sender not in self.home.project.settings.senders:
-                continue
-            jobs = lane_jobs(self.home, sender)
-            if most is not None and waiting > most * jobs[0].pace:
-                continue
-            for job in jobs:
-                name = lane_name(job.sender, job.share, job.shares)
-                if name in self._running or self.stop.is_set():
-                    continue
-                lane = open_lane(self.home, job, self.stop)
-                if lane is None:
-                    self.elsewhere.add(sender)
-                    continue
-                self.elsewhere.discard(sender)
-                self._start(name, lane)
-                started += 1
+        recover_lost(self.home)
+        jobs = {
+            name: lane_jobs(self.home, name, linger=self.linger)
+            for name in self.home.project.settings.senders
+            if self._rests_until.get(name, 0.0) <= time.monotonic()
+        }
+        idle = {name: lanes for name, lanes in jobs.items() if not all(_name(job) in self._running for job in lanes)}
+        self.elsewhere = set()
+        started = 0
+        for sender, messages in waiting(self.home, idle).items() if idle else ():
+            if most is None or messages <= most * idle[sender][0].pace:
+                started += sum(self.launch(job) for job in idle[sender])
         return started
 
-    def _start(self, name: str, lane: Lane) -> None:
-        running = _Running(lane, lane.lease, threading.Thread(name=name, target=lambda: None))
-
-        def work() -> None:
-            try:
-                lane.run()
-            except BaseException as error:
-                running.error.append(error)
-            finally:
-                self.home.ledger.release(lane.lease)
-
-        running.thread = threading.Thread(name=name, target=work, daemon=True)
-        self._running[name] = running
-        self.reports.append(lane.report)
-        running.thread.start()
+    def launch(self, job: LaneJob) -> bool:
+        """Start one lane; False where it runs already, or its share is another process's."""
+        if _name(job) in self._running or self.stop.is_set():
+            return False
+        lane = open_lane(self.home, job, self.stop)
+        if lane is None:
+            self.elsewhere.add(job.sender)
+            return False
+        self._start(_name(job), lane)
+        return True
 
     def busy(self) -> bool:
         """Whether a lane is at work."""
         self._reap()
         return bool(self._running)
+
+    def working(self) -> bool:
+        """Whether a lane has something to do at this moment, and is not only waiting for more."""
+        self._reap()
+        return any(not running.lane.idle for running in self._running.values())
 
     def join(self) -> None:
         """Wait until every lane has ended."""
@@ -112,13 +130,61 @@ class Sending:
             running.thread.join()
         self._reap()
 
+    def raise_unreached(self) -> None:
+        """CloudApiError where a lane gave up because the Cloud API could not be reached."""
+        failed = [report for report in self.reports if not report.reached]
+        if failed:
+            raise CloudApiError(
+                f"nothing was sent for {', '.join(sorted({r.sender for r in failed}))}: {failed[-1].ended}"
+                if not any(r.posted for r in failed)
+                else f"sending for {', '.join(sorted({r.sender for r in failed}))} broke off: {failed[-1].ended}",
+                where=self.home.secrets.api_url,
+                mend="Check WHATSAPP_API_URL and the way there; what was not sent stays planned for the next pass",
+            )
+
+    def _start(self, name: str, lane: Lane) -> None:
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                lane.run()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(name=name, target=work, daemon=True)
+        self._running[name] = _Running(lane, thread, errors)
+        self.reports.append(lane.report)
+        thread.start()
+
     def _reap(self) -> None:
-        for name, running in list(self._running.items()):
-            if running.thread.is_alive():
-                continue
+        over = {name: running for name, running in self._running.items() if not running.thread.is_alive()}
+        for name, running in over.items():
             del self._running[name]
-            report = running.lane.report
-            if not report.reached or report.ended == "what is left must wait" or report.ended.startswith("the sender"):
-                self._given_up.add(report.sender)
+            if not running.lane.report.reached:
+                self._rests_until[running.lane.job.sender] = time.monotonic() + AGAIN
+        for running in over.values():
             if running.error:
                 raise running.error[0]
+
+
+class Progress:
+    """Lines about lanes for a run's log: at most one each `every` seconds, and only where something changed."""
+
+    def __init__(self, sending: Sending, every: float = 5.0) -> None:
+        self.sending, self.every = sending, every
+        self._at = time.monotonic()
+        self._told: list[str] = []
+
+    def lines(self, *, final: bool = False) -> list[str]:
+        """What there is to say now; `final`: all that was not said yet, however early."""
+        if not final and time.monotonic() - self._at < self.every:
+            return []
+        self._at = time.monotonic()
+        now = [str(report) for report in self.sending.reports]
+        new = [line for line in now if line not in self._told]
+        self._told = now
+        return new
+
+
+def _name(job: LaneJob) -> str:
+    return lane_name(job.sender, job.share, job.shares)

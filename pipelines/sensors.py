@@ -83,7 +83,7 @@ def look(home: Home) -> Due:
         sending = tx.exec_driver_sql(
             "SELECT count(*) FROM lease WHERE name LIKE 'send:%' AND until > ?", (int(home.wall() * US),)
         ).scalar_one()
-    messages = 0 if sending else sum(backlog(home.ledger, now).values())
+    messages = 0 if sending else sum(backlog(home.ledger, now, int(home.wall() * US)).values())
     files = home.landing.pending(home.wall(), ["contacts", "events", "webhooks"])
     return Due(len(files), int(people), messages, int(occurrences))
 
@@ -120,7 +120,7 @@ def much_to_send(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.
     """A dispatch when a sender's backlog is more than a pass sends by itself."""
     opened = home.open()
     try:
-        waiting = backlog(opened.ledger, to_us(opened.clock()))
+        waiting = backlog(opened.ledger, to_us(opened.clock()), int(opened.wall() * US))
         with opened.ledger.read() as tx:
             paces: dict[str, float] = dict(tx.exec_driver_sql("SELECT name, ceiling FROM sender").all())
         held = [lease.name for lease in opened.ledger.leases()]

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import sqlalchemy as sa
 
 from journey import schemas
 from journey.problems import EstafetteError
@@ -51,9 +50,9 @@ _SQL = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publish did. `counts`: rows by table, empty where nothing was published; `seconds` it took; `changed`:
-    whether there is a new file; `written`: Parquet files written for it; `lost`: files of rendered bodies that are gone
-    (their messages have no body)."""
+    """What a publish did. `counts`: rows by table, also where the file stayed; `seconds` it took; `changed`: whether
+    there is a new file; `written`: Parquet files written for it; `lost`: files of rendered bodies that are gone (their
+    messages have no body)."""
 
     path: Path
     counts: Mapping[str, int]
@@ -86,12 +85,13 @@ def publish(
     path = paths.analytics
     with contextlib.suppress(FileNotFoundError):
         if min_age and wall() - path.stat().st_mtime < min_age:
-            return Published(path, {}, time.monotonic() - began, changed=False)
+            return Published(path, _stamp(ledger).counts, time.monotonic() - began, changed=False)
     cut = export(ledger, lake, contacts, settings.consent.default == "opted_in", lease)
     known = _templates(templates, paths.home / "templates", cut.held)
     digest = _digest(cut, known, settings.timezone)
-    if _stamp(ledger) == _state(path, digest):
-        return Published(path, {}, time.monotonic() - began, False, cut.written, cut.lost)
+    stamp = _stamp(ledger)
+    if stamp.state == _state(path, digest):
+        return Published(path, stamp.counts, time.monotonic() - began, False, cut.written, cut.lost)
     _sweep(path, wall())
     hidden = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
@@ -101,7 +101,8 @@ def publish(
         with ledger.write(lease) as tx:  # who has lost the lease must not put an older cut in place of a newer one
             hidden.replace(path)
             tx.execute(meta.delete().where(meta.c.name == _STAMP))
-            tx.execute(meta.insert().values(name=_STAMP, value=_state(path, digest)))
+            stamp = _Stamp(_state(path, digest), counts)
+            tx.execute(meta.insert().values(name=_STAMP, value=json.dumps([stamp.state, stamp.counts])))
     finally:
         hidden.unlink(missing_ok=True)
     _sync(path.parent)
@@ -140,17 +141,25 @@ def _digest(cut: Cut, templates: Sequence[tuple[Any, ...]], timezone: str) -> st
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What the ledger remembers of the last publish: `state` of the file, and its row counts."""
+
+    state: str
+    counts: Mapping[str, int]
+
+
 def _state(path: Path, digest: str) -> str:
-    """What the ledger remembers of a published file: its content, and that it is still the file we wrote."""
+    """The file's content, and what shows that it is still the file we wrote; empty where there is none."""
     with contextlib.suppress(FileNotFoundError):
         stat = path.stat()
-        return json.dumps([digest, stat.st_ino, stat.st_size, stat.st_mtime_ns])
+        return f"{digest} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
     return ""
 
 
-def _stamp(ledger: Ledger) -> str | None:
-    with ledger.read() as tx:
-        return tx.execute(sa.select(meta.c.value).where(meta.c.name == _STAMP)).scalar_one_or_none()
+def _stamp(ledger: Ledger) -> _Stamp:
+    value = ledger.meta(_STAMP)
+    return _Stamp("none", {}) if value is None else _Stamp(*json.loads(value))
 
 
 def _templates(

@@ -112,6 +112,11 @@ class _Intake:
 
     def take(self, stat: FileStat, wall: float, final: bool) -> TakenFile:
         taken = TakenFile(stat.kind, stat.name)
+        copied = self.landing.copy_of(stat)
+        if copied is not None:
+            with self.contacts.ledger.write(self.lease) as tx:
+                self.landing.save(tx, copied, to_us(self.now))
+            return replace(taken, again=True)
         if stat.form == "ndjson":
             for chunk in self.landing.chunks(stat, wall, final):
                 rows = ndjson_rows(chunk.lines)
@@ -121,10 +126,6 @@ class _Intake:
         if stat.form == "unknown":
             raise OSError(f"`{stat.path.suffix}` is no known ending; use .csv, .ndjson or .parquet")
         cursor = self.landing.whole(stat)
-        if self.landing.taken_before(stat.kind, stat.name, cursor.content):
-            with self.contacts.ledger.write(self.lease) as tx:
-                self.landing.save(tx, cursor, to_us(self.now))
-            return replace(taken, again=True)
         kept = list(self._parts(stat)) if stat.size <= SMALL else None
         types = self._types(kept if kept is not None else self._parts(stat))
         last: Rows | None = None

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import sqlalchemy as sa
 from pydantic import Field, PrivateAttr
 
 from journey.clock import parse_instant, zone
 from journey.problems import LeaseLost, LedgerError
 from resources.home import HOME, NOW, Clock, Home
+from resources.interrupts import signals
 from resources.ledger import LEASE_SECONDS, Lease, Ledger, holder_name
 
 PASS = "pass"  # noqa: S105 - the name of a lease
@@ -38,7 +40,9 @@ class PassResource(HomeResource):
     """The right to make a pass: an open home, and the lease `pass`, renewed until the run is over."""
 
     linger: float = Field(default=0.0, description="Seconds to go on looking for work after the last that came.")
-    backlog: float = Field(default=0.0, description="Senders with more seconds of backlog are left to `dispatch`; 0: none are.")
+    backlog: float = Field(
+        default=0.0, description="Senders with more seconds of backlog are left to `dispatch`; 0: none are."
+    )
     wait: float = Field(default=600.0, description="Seconds to wait for another pass to end.")
 
     _home: Home | None = PrivateAttr(default=None)
@@ -59,7 +63,7 @@ class PassResource(HomeResource):
         home = self.open()
         try:
             ledger = home.ledger
-            lease = _wait(ledger, self.wait, context.run_id or "")
+            lease = _wait(ledger, self.wait, f"run {context.run_id}")
             with keep(ledger, lease):
                 home.reload()
                 self._home, self._lease = home, lease
@@ -80,6 +84,8 @@ def keep(ledger: Ledger, lease: Lease) -> Iterator[None]:
                 ledger.renew(lease)
             except LeaseLost:
                 return  # the next write says so
+            except sa.exc.DBAPIError:
+                continue  # busy or out of room: the next time, or the lease runs out
 
     thread = threading.Thread(name=f"keep {lease.name}", target=renew, daemon=True)
     thread.start()
@@ -91,16 +97,21 @@ def keep(ledger: Ledger, lease: Lease) -> Iterator[None]:
         ledger.release(lease)
 
 
-def _wait(ledger: Ledger, seconds: float, run: str) -> Lease:
+def _wait(ledger: Ledger, seconds: float, note: str) -> Lease:
+    """The lease `pass`, as soon as it is free. LedgerError when that takes longer than `seconds`."""
+    stop = threading.Event()
     deadline = time.monotonic() + seconds
-    while True:
-        lease = ledger.take(PASS, holder_name(), note=f"run {run}")
-        if lease is not None:
-            return lease
-        if time.monotonic() > deadline:
-            holder = next((row for row in ledger.leases() if row.name == PASS), None)
-            raise LedgerError(
-                f"another pass is at work{f' ({holder.holder}, {holder.note})' if holder else ''}",
-                mend="It takes everything along; run this again when it has ended",
-            )
-        time.sleep(0.25)
+    with signals(stop) as came:  # Dagster keeps signals back until the first op begins
+        while not stop.is_set():
+            lease = ledger.take(PASS, holder_name(), note=note)
+            if lease is not None:
+                return lease
+            if time.monotonic() > deadline:
+                holder = next((row for row in ledger.leases() if row.name == PASS), None)
+                raise LedgerError(
+                    f"another pass is at work{f' ({holder.holder}, {holder.note})' if holder else ''}",
+                    mend="It takes everything along; run this again when it has ended",
+                )
+            stop.wait(0.25)
+    assert came.is_set()
+    raise dg.DagsterExecutionInterruptedError

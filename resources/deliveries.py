@@ -105,8 +105,11 @@ def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
             "pricing_category",
             "pricing_type",
         )
-        file = home.lake.put("message_events", events, at="received_at")
         ours = events.filter(pl.col("message_id").is_not_null())
+        stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
+        if stopped.height:  # before the fold, after which a crash would leave them known and done
+            _marketing_stopped(home, lease, stopped, now)
+        file = home.lake.put("message_events", events, at="received_at")
         early = events.filter(pl.col("message_id").is_null())
         with home.ledger.write(lease) as tx:
             home.lake.register(tx, file)
@@ -117,7 +120,7 @@ def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
                     {
                         "wamid": wamid,
                         "status": status,
-                        "status_at": to_us(at),
+                        "status_at": to_us(min(at, now)),
                         "received_at": to_us(received),
                         "error_code": code,
                         "error_title": title,
@@ -127,9 +130,6 @@ def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
                     ).iter_rows()
                 ],
             )
-        stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
-        if stopped.height:
-            _marketing_stopped(home, lease, stopped, now)
         new += fresh.height
     return new
 
@@ -142,7 +142,7 @@ def _rows(ours: pl.DataFrame) -> Iterator[tuple[int, str, str, int, int | None, 
 
 
 def _match(home: Home, part: pl.DataFrame) -> pl.DataFrame:
-    """Adds `message_id`: by what we sent along (checked by the message's uid), else by wamid."""
+    """Adds `message_id`: by wamid, else by what we sent along (checked by the message's uid)."""
     prefix = home.prefix()
     own = part.with_columns(
         callback=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(
@@ -168,7 +168,8 @@ def _match(home: Home, part: pl.DataFrame) -> pl.DataFrame:
     return (
         own.join(known, on=["claimed", "uid"], how="left", maintain_order="left")
         .join(named, on="wamid", how="left", maintain_order="left")
-        .with_columns(message_id=pl.coalesce("by_wamid", "by_callback"))
+        # One message a wamid, also where only one of its statuses says whose it is.
+        .with_columns(message_id=pl.coalesce("by_wamid", pl.col("by_callback").drop_nulls().first().over("wamid")))
     )
 
 
@@ -227,7 +228,7 @@ def _news(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> None:
         ):
             if event in ("APPROVED", "REINSTATED", "UNARCHIVED"):
                 tx.exec_driver_sql("DELETE FROM template_hold WHERE name = ? AND language = ?", (name, language))
-            elif event not in ("IN_APPEAL", "FLAGGED", "PENDING"):
+            elif event is not None and event != "FLAGGED":  # a warning: it may still be sent
                 tx.exec_driver_sql(
                     "INSERT INTO template_hold (name, language, status, code, changed_at) VALUES (?, ?, ?, 0, ?)"
                     " ON CONFLICT (name, language) DO UPDATE SET status = excluded.status, code = 0",

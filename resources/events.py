@@ -125,6 +125,11 @@ class _Intake:
     def take(self, stat: FileStat, wall: float, final: bool) -> TakenFile:
         self.counter = IdenticalLines()
         taken = TakenFile(stat.kind, stat.name)
+        copied = self.landing.copy_of(stat)
+        if copied is not None:
+            with self.events.ledger.write(self.lease) as tx:
+                self.landing.save(tx, copied, to_us(self.now))
+            return replace(taken, again=True)
         region, timezone = self.rules.region, self.rules.timezone
         if stat.form == "ndjson":
             start = self.landing.start(stat).offset
@@ -139,10 +144,6 @@ class _Intake:
         if stat.form == "unknown":
             raise OSError(f"`{stat.path.suffix}` is no known ending; use .ndjson, .csv or .parquet")
         cursor = self.landing.whole(stat)
-        if self.landing.taken_before(stat.kind, stat.name, cursor.content):
-            with self.events.ledger.write(self.lease) as tx:
-                self.landing.save(tx, cursor, to_us(self.now))
-            return replace(taken, again=True)
         last: EventRows | None = None
         for read in self._parts(stat):
             if last is not None:

@@ -1,7 +1,7 @@
 """The ledger's mutable rows and the contacts as Parquet files for the analysts: one cut, cheap to bring up to date.
 
-What belongs here: which rows are exported under which columns, which buckets are due, writing them, and the list of
-files that make a cut. What becomes of the files is `resources.analyst_db`.
+What belongs here: which buckets are due, writing them, and the list of files that make a cut. Which tables and columns
+there are is `resources.export_tables`, what becomes of the files `resources.analyst_db`.
 
 Rows are exported in buckets of 100,000 ids; a writer marks its bucket in `dirty` in its own transaction. No mark is
 ever lost: the marks are first renamed (`exporting:NAME`) in a transaction of their own, then everything is read in one
@@ -15,7 +15,7 @@ whoever reads an older cut, or at least an hour where such files take much room.
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from journey import schemas
 from journey.schemas import Table
 from resources.contacts import BASE, DELTA, Contacts
+from resources.export_tables import BY_NAME, EXPORTED, Exported
 from resources.lake import Lake, LakeFile
 from resources.ledger import BUCKET, LEASE_SECONDS, US, Lease, Ledger, select_in
 from resources.tables import dirty, lake_file, meta, template_hold
@@ -42,47 +43,6 @@ million messages replaces at least 22 MB a minute (measured), which is 32 GB in 
 _BODIES = {"message_id": pl.Int64(), "body_file": pl.Int64(), "body_row": pl.Int64(), "body": pl.String()}
 _BODY_KEY = ["message_id", "body_file", "body_row"]
 _CONTACTS_TOKEN = "analyst_contacts"  # noqa: S105
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """A ledger table that is exported. `renamed`: the analysts' column → the ledger's; `absent`: columns that the
-    ledger does not have; `extra`: further columns of the ledger that the files carry."""
-
-    name: str
-    table: Table
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    absent: frozenset[str] = frozenset()
-    extra: Mapping[str, pl.DataType] = field(default_factory=dict)
-    grows: bool = False  # rows are only ever added, by writers that set no mark; a change or a deletion must set one
-
-    @property
-    def schema(self) -> dict[str, pl.DataType]:
-        """The columns that are read from the ledger."""
-        return {n: t for n, t in self.table.schema.items() if n not in self.absent} | dict(self.extra)
-
-    @property
-    def query(self) -> str:
-        columns = ", ".join(f'"{self.renamed.get(name, name)}" AS "{name}"' for name in self.schema)
-        return f"SELECT {columns} FROM {self.name} WHERE id >= ? AND id < ? ORDER BY id"
-
-
-_PRICE = frozenset({"price", "currency", "price_source"})
-EXPORTED: tuple[Exported, ...] = (
-    Exported("participant", schemas.PARTICIPANTS, {"participant_id": "id"}),
-    Exported(
-        "message",
-        schemas.MESSAGES,
-        {"message_id": "id"},
-        absent=_PRICE | {"body"},
-        extra={"body_file": pl.Int64(), "body_row": pl.Int64()},
-    ),
-    Exported("reply", schemas.REPLIES, extra={"sender": pl.String()}),
-    Exported("skip", schemas.SKIPS),
-    Exported("consent_history", schemas.CONSENT_HISTORY, grows=True),
-    Exported("quarantine", schemas.QUARANTINE, grows=True),
-)
-_BY_NAME = {one.name: one for one in EXPORTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +91,7 @@ def export(ledger: Ledger, lake: Lake, contacts: Contacts, opted_in: bool, lease
         for name, bucket in sorted(_due(tx, lake, known, marks)):
             beat()
             before, _ = known.get((name, bucket), ("", 0))
-            made.append(_write(tx, ledger, lake, _BY_NAME[name], bucket, before, bodies))
+            made.append(_write(tx, ledger, lake, BY_NAME[name], bucket, before, bodies))
         parts = {
             table.name: Part(tuple(lake.root / str(r.path) for r in rows), sum(int(str(r.rows)) for r in rows))
             for table in FACTS
@@ -163,20 +123,20 @@ def export(ledger: Ledger, lake: Lake, contacts: Contacts, opted_in: bool, lease
 
 
 def _is_renamed(name: str) -> bool:
-    return name.startswith(EXPORTING) and name.removeprefix(EXPORTING) in _BY_NAME
+    return name.startswith(EXPORTING) and name.removeprefix(EXPORTING) in BY_NAME
 
 
 def _rename_marks(ledger: Ledger, lease: Lease | None) -> None:
     """Give the marks that are there now another name, so that those set from now on can be told from them."""
-    mine = dirty.c.name.in_(list(_BY_NAME))
+    mine = dirty.c.name.in_(list(BY_NAME))
     with ledger.read() as tx:
         if tx.execute(sa.select(dirty.c.name).where(mine).limit(1)).first() is None:
             return
     with ledger.write(lease) as tx:
         tx.exec_driver_sql(
             f"INSERT INTO dirty (name, bucket) SELECT '{EXPORTING}' || name, bucket FROM dirty"
-            f" WHERE name IN ({', '.join('?' * len(_BY_NAME))}) ON CONFLICT DO NOTHING",
-            tuple(_BY_NAME),
+            f" WHERE name IN ({', '.join('?' * len(BY_NAME))}) ON CONFLICT DO NOTHING",
+            tuple(BY_NAME),
         )
         tx.execute(dirty.delete().where(mine))
 
@@ -189,7 +149,7 @@ def _due(
 ) -> set[tuple[str, int]]:
     """The buckets to be written: marked, never exported, grown, or with a file that is gone."""
     due = {(name.removeprefix(EXPORTING), bucket) for name, bucket in marks}
-    due |= {key for key, (path, _) in known.items() if key[0] in _BY_NAME and path and not (lake.root / path).exists()}
+    due |= {key for key, (path, _) in known.items() if key[0] in BY_NAME and path and not (lake.root / path).exists()}
     for one in EXPORTED:
         # Two sub-queries: SQLite looks min and max up in the key only one at a time, and else reads the whole table.
         bounds = f"SELECT (SELECT min(id) FROM {one.name}), (SELECT max(id) FROM {one.name})"
@@ -253,7 +213,7 @@ class _BodyFiles:
         from there: messages planned one by one have a file each, and opening them all takes minutes."""
         old = pl.DataFrame(schema=_BODIES)
         if before and (self.lake.root / before).exists():
-            old = pl.read_parquet(self.lake.root / before, columns=list(_BODIES)).drop_nulls()
+            old = pl.read_parquet(self.lake.root / before, columns=list(_BODIES), glob=False).drop_nulls()
         named = messages.select(_BODY_KEY).drop_nulls()
         new = named.join(old, on=_BODY_KEY, how="anti")
         rows = select_in(
@@ -269,7 +229,7 @@ class _BodyFiles:
 
     def _texts(self, path: str) -> pl.Series | None:
         try:
-            return pl.read_parquet(self.lake.root / path, columns=["body"]).get_column("body")
+            return pl.read_parquet(self.lake.root / path, columns=["body"], glob=False).get_column("body")
         except FileNotFoundError:
             self.lost.add(path)
             return None

@@ -94,17 +94,24 @@ class Home:
     @cached_property
     def project(self) -> Project:
         """The project's files as they were when first asked for; `reload` reads them again."""
+        return self._load()
+
+    def reload(self) -> None:
+        """Read the project's files again, and make sure that the ledger knows every sender.
+
+        ProjectError: they cannot be used; `project` stays what it was.
+        """
+        project = self._load()
+        senders = project.settings.senders
+        with self.ledger.write() as tx:
+            know_senders(tx, {name: float(sender.messages_per_second) for name, sender in senders.items()})
+        self.__dict__["project"] = project
+
+    def _load(self) -> Project:
         properties = self.contacts.properties()
         return Project.load(
             self.path, properties=set(properties), contacts_loaded=self.contacts.loaded(), now=self.clock()
         )
-
-    def reload(self) -> None:
-        """Read the project's files again, and make sure that the ledger knows every sender."""
-        self.__dict__.pop("project", None)
-        senders = self.project.settings.senders
-        with self.ledger.write() as tx:
-            know_senders(tx, {name: float(sender.messages_per_second) for name, sender in senders.items()})
 
     def close(self) -> None:
         if "ledger" in self.__dict__:

@@ -27,6 +27,8 @@ from resources.outbox import skip
 from resources.whatsapp_ids import people_of
 
 REACTION = "reaction"
+SAID = ("text", "button", "list")
+"""Kinds that can be a stop or start word as a whole; the caption of a picture is not."""
 MARKETING = "marketing_messages"  # Meta's name of the one category that people can stop
 
 
@@ -54,7 +56,7 @@ def _unseen(home: Home, inbound: pl.DataFrame) -> pl.DataFrame:
 def _words(home: Home, source: str, inbound: pl.DataFrame, now: datetime) -> list[dict[str, object]]:
     words = home.project.settings.stop_words
     changes = []
-    for row in inbound.filter(pl.col("kind").is_in(["text", "button", "list"])).iter_rows(named=True):
+    for row in inbound.filter(pl.col("kind").is_in(SAID)).iter_rows(named=True):
         said = (row["text"], row["payload"])
         change = "opted_out" if is_one_of(said, words.all) else "opted_in" if is_one_of(said, words.start) else None
         if change is not None:
@@ -133,7 +135,7 @@ def _write(home: Home, lease: Lease, part: pl.DataFrame, now: datetime) -> None:
         gone = [
             row["contact_id"]
             for row in rows
-            if row["kind"] != REACTION and is_one_of((row["text"], row["payload"]), words.all)
+            if row["kind"] in SAID and is_one_of((row["text"], row["payload"]), words.all)
         ]
         end_passages(tx, gone, to_us(now))
         quoted = _quoted(tx, [row["context_wamid"] for row in rows if row["context_wamid"]])

@@ -181,9 +181,15 @@ class Landing:
         statement = insert(landing_file).values(kind=cursor.kind, name=cursor.name, **values)
         tx.execute(statement.on_conflict_do_update(index_elements=["kind", "name"], set_=values))
 
-    def taken_before(self, kind: Kind, name: str, content: str) -> bool:
-        """Whether a file with exactly this content was read to its end already, under whatever name."""
-        return any(one.content == content for one in self.cursors([kind]).values()) and content != ""
+    def copy_of(self, stat: FileStat) -> Cursor | None:
+        """The cursor of a file of which nothing was read yet, where exactly this content was read to its end before
+        under another name (or this one): it is at its end too. None where it is not so."""
+        same_size = [one for one in self.cursors([stat.kind]).values() if one.content and one.size == stat.size]
+        if not same_size:
+            return None
+        cursor = self.whole(stat)
+        lines = [one.line for one in same_size if one.content == cursor.content]
+        return replace(cursor, line=lines[0]) if lines else None
 
     def start(self, stat: FileStat) -> Cursor:
         """Where to read a file on: after what was read of it, at 0 where that has changed. A file that was renamed is

@@ -181,13 +181,14 @@ class Ledger:
                 values["note"] = note
             tx.execute(tables.lease.update().where(tables.lease.c.name == lease.name).values(**values))
 
-    def release(self, lease: Lease) -> None:
-        """Give a lease back; quiet when it has passed on already."""
+    def release(self, lease: Lease, *, after: float = 0.0) -> None:
+        """Give a lease back, `after` so many seconds; quiet when it has passed on already."""
+        until = int((self.wall() + after) * US) if after > 0 else 0
         with self.write() as tx:
             tx.execute(
                 tables.lease.update()
                 .where(tables.lease.c.name == lease.name, tables.lease.c.token == lease.token)
-                .values(until=0)
+                .values(until=until)
             )
 
     def leases(self) -> list[LeaseRow]:

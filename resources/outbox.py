@@ -7,8 +7,9 @@ hold within a turn. The loop that posts is `pipelines.lane`; what Meta's codes a
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -59,33 +60,39 @@ class Turn:
 
 
 _CANDIDATES = """
-SELECT m.id, m.uid, m.copy, m.participant_id, m.campaign, m.step, m.visit, m.contact_id, m.category, m.body_file,
-       m.body_row, m.expires_at, m.held_why, sc.scope AS contact_scope, sp.scope AS phone_scope,
-       u.phone IS NOT NULL AS unreachable
+SELECT m.priority, m.due_at, m.id, m.uid, m.copy, m.category, m.body_file, m.body_row, m.expires_at, m.held_why,
+       sc.scope AS contact_scope, sp.scope AS phone_scope, u.phone IS NOT NULL AS unreachable
 FROM message m
-JOIN campaign c ON c.name = m.campaign AND c.stopped_at IS NULL AND c.live
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
 LEFT JOIN suppression sc ON sc.subject = 'contact:' || m.contact_id
 LEFT JOIN suppression sp ON sp.subject = 'phone:' || m.phone
 LEFT JOIN unreachable u ON u.phone = m.phone
-WHERE m.sender = ? AND m.state IN ('planned', 'held') AND m.due_at <= ? AND m.not_before <= ? AND h.name IS NULL
-  AND m.share % ? = ?
+WHERE m.sender = ? AND m.campaign = ? AND m.state = 'planned' AND m.due_at <= ? AND m.not_before <= ?
+  AND h.name IS NULL AND m.share % ? = ?
 ORDER BY m.priority, m.due_at, m.id
 LIMIT ?
 """
+_CLAIMABLE = """
+FROM campaign c CROSS JOIN message m ON m.campaign = c.name
+LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
+WHERE c.live AND c.stopped_at IS NULL AND m.sender = ? AND m.state = 'planned' AND m.due_at <= ? AND h.name IS NULL"""
 _STAMP = """UPDATE message SET state = 'attempted', attempted_at = ?, attempted_wall = ?, lane = ?, held_why = NULL
   WHERE id = ?"""
 _HAND_BACK = (
     "UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL, not_before = ?"
     " WHERE id = ? AND state = 'attempted'"
 )
-_ACCEPT = """UPDATE message SET wamid = ?, accepted_at = COALESCE(accepted_at, ?), error_code = NULL,
-  error_title = NULL, state = CASE WHEN state IN ('attempted', 'unknown') THEN 'accepted' ELSE state END WHERE id = ?"""
+# Statuses may have come before the answer: what they said stays, an error of an earlier try does not.
+_ACCEPT = """UPDATE message SET wamid = ?, accepted_at = MIN(?, COALESCE(accepted_at, ?)),
+  error_code = CASE WHEN failed_at IS NULL THEN NULL ELSE error_code END,
+  error_title = CASE WHEN failed_at IS NULL THEN NULL ELSE error_title END,
+  state = CASE WHEN state IN ('attempted', 'unknown') THEN 'accepted' ELSE state END WHERE id = ?"""
 _FAIL = """UPDATE message SET state = 'failed', failed_at = ?, error_code = ?, error_title = ?
   WHERE id = ? AND state IN ('attempted', 'unknown')"""
 _UNKNOWN = "UPDATE message SET state = 'unknown', error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"
-_TRY_AGAIN = """UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL,
-  tries = tries + 1, not_before = ?, error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"""
+# `tries` counts faults only: being told to slow down, or a template on hold, uses up none of them.
+_LATER = """UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL,
+  tries = tries + ?, not_before = ?, error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"""
 
 
 def lane_name(sender: str, share: int, shares: int) -> str:
@@ -120,13 +127,13 @@ class Outbox:
         return Turn(tuple(claimed), pace / self.shares, stopped, skipped)
 
     def _claim(self, tx: sa.Connection, want: int, now: int, wall: int) -> tuple[list[Claimed], int]:
-        rows = tx.exec_driver_sql(_CANDIDATES, (self.sender, now, wall, self.shares, self.share, want)).all()
+        rows = self._candidates(tx, want, now, wall)
         claimed, stamps = [], []
-        skips: list[tuple[sa.Row[tuple[object, ...]], SkipReason, str | None]] = []
+        skips: list[tuple[int, SkipReason, str | None]] = []
         for row in rows:
             reason = _refusal(row, now)
             if reason is not None:
-                skips.append((row, *reason))
+                skips.append((row.id, *reason))
                 continue
             stamps.append((now, wall, self._lane, row.id))
             claimed.append(Claimed(row.id, row.uid, row.copy, row.body_file, row.body_row))
@@ -134,11 +141,20 @@ class Outbox:
             tx.exec_driver_sql(_STAMP, stamps)
             mark_dirty(tx, "message", [c.id for c in claimed])
         if skips:
-            skip(tx, [(row.id, reason, detail) for row, reason, detail in skips], now)
+            skip(tx, skips, now)
         return claimed, len(skips)
 
 
-def _refusal(row: sa.Row[tuple[object, ...]], now: int) -> tuple[SkipReason, str | None] | None:
+    def _candidates(self, tx: sa.Connection, want: int, now: int, wall: int) -> list[sa.Row[Any]]:
+        """The next `want` of every campaign that may send, in the order of all: priority, due time, id."""
+        may = sa.select(campaigns.c.name).where(campaigns.c.live, campaigns.c.stopped_at.is_(None))
+        rows: list[sa.Row[Any]] = []
+        for name in tx.execute(may).scalars().all():
+            rows += tx.exec_driver_sql(_CANDIDATES, (self.sender, name, now, wall, self.shares, self.share, want)).all()
+        return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
+
+
+def _refusal(row: sa.Row[Any], now: int) -> tuple[SkipReason, str | None] | None:
     """Why a message that is next may not go out after all."""
     for scope in (row.contact_scope, row.phone_scope):
         if scope == Scope.file:
@@ -153,11 +169,14 @@ def _refusal(row: sa.Row[tuple[object, ...]], now: int) -> tuple[SkipReason, str
 
 
 def skip(tx: sa.Connection, rows: Sequence[tuple[int, SkipReason, str | None]], now: int) -> None:
-    """Planned messages that will not be sent: (message id, reason, detail). Their participants are looked at now."""
+    """Planned messages that will not be sent: (message id, reason, detail). Their participants are looked at now.
+
+    One that a lane has stamped meanwhile goes out and is no skip.
+    """
     tx.exec_driver_sql(
         "INSERT INTO skip (participant_id, campaign, step, visit, contact_id, reason, detail, message_id, skipped_at)"
         " SELECT participant_id, campaign, step, visit, contact_id, ?, ?, id, ? FROM message WHERE id = ?"
-        " ON CONFLICT DO NOTHING",
+        " AND state IN ('planned', 'held') ON CONFLICT DO NOTHING",
         [(reason.value, detail, now, message_id) for message_id, reason, detail in rows],
     )
     ids = [message_id for message_id, _, _ in rows]
@@ -187,7 +206,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
         ids = [i for i, _ in outcomes]
         first = outcomes[0][1]
         if action is Action.accepted:
-            tx.exec_driver_sql(_ACCEPT, [(o.wamid, now, i) for i, o in outcomes])
+            tx.exec_driver_sql(_ACCEPT, [(o.wamid, now, now, i) for i, o in outcomes])
             statuses.join_early(tx, [(i, o.wamid) for i, o in outcomes if o.wamid is not None], now)
             woken += ids
         elif action is Action.unknown:
@@ -197,7 +216,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
             tx.exec_driver_sql(_HAND_BACK, [(wall + US, i) for i in ids])
         elif action is Action.slow_down:
             _slow_down(tx, sender, ids, now, wall)
-            tx.exec_driver_sql(_TRY_AGAIN, [(wall + US // 2, o.code, o.title, i) for i, o in outcomes])
+            tx.exec_driver_sql(_LATER, [(0, wall + US // 2, o.code, o.title, i) for i, o in outcomes])
         elif action in (Action.retry_soon, Action.pair_slow):
             woken += _try_again(tx, action, outcomes, now, wall)
         elif action in (Action.stop_sender, Action.hold_campaign, Action.hold_template, Action.media_unreachable):
@@ -209,7 +228,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
                 _hold_templates(tx, ids, "PAUSED", first.code, now)
             # A stopped sender, campaign or template keeps them from being claimed; media is tried again each minute.
             later = wall + (60 * US if action is Action.media_unreachable else 0)
-            tx.exec_driver_sql(_TRY_AGAIN, [(later, o.code, o.title, i) for i, o in outcomes])
+            tx.exec_driver_sql(_LATER, [(0, later, o.code, o.title, i) for i, o in outcomes])
             if action in (Action.hold_template, Action.media_unreachable):
                 why = (
                     SkipReason.media_unreachable
@@ -250,7 +269,7 @@ def _try_again(
             tx.exec_driver_sql(_FAIL, (now, outcome.code, outcome.title, i))
             over.append(i)
             continue
-        tx.exec_driver_sql(_TRY_AGAIN, (wall + int(wait * US), outcome.code, outcome.title, i))
+        tx.exec_driver_sql(_LATER, (1, wall + int(wait * US), outcome.code, outcome.title, i))
     return over
 
 
@@ -310,7 +329,7 @@ def recover(ledger: Ledger, wall: int, now: int, lease: Lease | None = None) -> 
         rows = tx.exec_driver_sql(
             "UPDATE message SET state = 'unknown', error_title = 'the sender stopped before the answer' WHERE id IN ("
             " SELECT m.id FROM message m LEFT JOIN lease l ON l.name || '#' || l.token = m.lane AND l.until > ?"
-            " WHERE m.state = 'attempted' AND l.name IS NULL) RETURNING id",
+            " WHERE m.state IN ('attempted', 'unknown') AND m.state = 'attempted' AND l.name IS NULL) RETURNING id",
             (wall,),
         ).all()
         ids = [int(row.id) for row in rows]
@@ -319,22 +338,34 @@ def recover(ledger: Ledger, wall: int, now: int, lease: Lease | None = None) -> 
     return len(ids)
 
 
-def backlog(ledger: Ledger, now: int) -> dict[str, int]:
-    """How many messages could be claimed now, by sender (counted up to 100,000 each: more makes no difference)."""
+def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None = None) -> dict[str, int]:
+    """How many messages could be claimed now, by sender (counted up to 100,000 each: more makes no difference).
+
+    `names`: only these senders; those that are stopped are left out.
+    """
     with ledger.read() as tx:
-        names = tx.execute(sa.select(senders.c.name).where(senders.c.stopped_at.is_(None))).scalars().all()
+        running = tx.execute(sa.select(senders.c.name).where(senders.c.stopped_at.is_(None))).scalars().all()
         return {
             name: int(
                 tx.exec_driver_sql(
-                    "SELECT count(*) FROM (SELECT 1 FROM message m JOIN campaign c ON c.name = m.campaign"
-                    " AND c.stopped_at IS NULL AND c.live LEFT JOIN template_hold h ON h.name = m.template"
-                    " AND h.language = m.language WHERE m.sender = ? AND m.state IN ('planned', 'held')"
-                    " AND m.due_at <= ? AND h.name IS NULL LIMIT 100000)",
-                    (name, now),
+                    f"SELECT count(*) FROM (SELECT 1 {_CLAIMABLE} AND m.not_before <= ? LIMIT 100000)",
+                    (name, now, wall),
                 ).scalar_one()
             )
-            for name in names
+            for name in running
+            if names is None or name in names
         }
+
+
+def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int, wall: int, until: int) -> bool:
+    """Whether a message of a share is to be tried again between `wall` and `until` (wall)."""
+    with ledger.read() as tx:
+        row = tx.exec_driver_sql(
+            f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before > ?"
+            " AND m.not_before <= ? LIMIT 1",
+            (sender, now, shares, share, wall, until),
+        ).one_or_none()
+    return row is not None
 
 
 def know_senders(tx: sa.Connection, paces: dict[str, float]) -> None:

@@ -32,10 +32,13 @@ class Folded:
 
 # Parameters of each: at, wamid, code, title, id. A row that is not there, or has the status already, changes nothing.
 _AT = "MAX(:at, COALESCE(attempted_at, :at))"
-_KNOWN = f"""accepted_at = COALESCE(accepted_at, {_AT}), attempted_at = COALESCE(attempted_at, :at),
+# Accepted no later than any status says: the same whichever of them, or the answer, comes first.
+_KNOWN = f"""accepted_at = MIN({_AT}, COALESCE(accepted_at, {_AT})), attempted_at = COALESCE(attempted_at, :at),
     wamid = COALESCE(wamid, :wamid), held_why = NULL"""
 _FOLD = {
-    Status.sent: f"""UPDATE message SET sent_at = {_AT}, {_KNOWN}, state = CASE
+    Status.sent: f"""UPDATE message SET sent_at = {_AT}, {_KNOWN},
+        error_code = CASE WHEN failed_at IS NULL THEN NULL ELSE error_code END,
+        error_title = CASE WHEN failed_at IS NULL THEN NULL ELSE error_title END, state = CASE
         WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered'
         WHEN failed_at IS NOT NULL THEN 'failed' ELSE 'sent' END
         WHERE id = :id AND sent_at IS NULL""",

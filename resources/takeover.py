@@ -51,6 +51,7 @@ def rename(
     lake.drop(tx, [number for number, _ in files])
     for old, new in takeovers.items():
         _leave_twice(tx, old, new, now)
+        _enter_apart(tx, old, new)
         for table in (participant, message, skip):
             ids = list(tx.execute(sa.select(table.c.id).where(table.c.contact_id == old)).scalars())
             if ids:
@@ -93,6 +94,20 @@ def _leave_twice(tx: sa.Connection, old: str, new: str, now: datetime) -> None:
     cancelled = list(tx.execute(sa.select(message.c.id).where(waiting)).scalars())
     tx.execute(message.update().where(waiting).values(state=str(MessageState.cancelled)))
     mark_dirty(tx, "message", cancelled)
+
+
+def _enter_apart(tx: sa.Connection, old: str, new: str) -> None:
+    """Two passages of one person that began at one moment (one occurrence let both ids in) differ by a microsecond."""
+    mine, theirs = participant.alias(), participant.alias()
+    same = (mine.c.campaign == theirs.c.campaign) & (mine.c.key == theirs.c.key)
+    both = (
+        sa.select(theirs.c.id)
+        .join(mine, same & (mine.c.entered_at == theirs.c.entered_at))
+        .where(theirs.c.contact_id == old, mine.c.contact_id == new)
+    )
+    while ids := list(tx.execute(both).scalars()):
+        later = participant.c.entered_at + 1
+        tx.execute(participant.update().where(participant.c.id.in_(ids)).values(entered_at=later))
 
 
 def _suppression(tx: sa.Connection, old: str, new: str) -> None:

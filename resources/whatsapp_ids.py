@@ -57,7 +57,10 @@ def ensure_strangers(contacts: Contacts, lease: Lease | None, who: pl.DataFrame)
     if strangers.is_empty():
         return matched
     digits = pl.when(pl.col("wa_id").str.contains("^[1-9][0-9]{6,14}$")).then(pl.lit("+") + pl.col("wa_id"))
-    phone = pl.coalesce("phone", digits)
+    known = pl.coalesce("phone", digits)
+    # Somebody writes twice, and only one of the two says the phone.
+    same = pl.when(pl.col("user_id").is_not_null()).then(known.drop_nulls().first().over("user_id"))
+    phone = pl.coalesce(known, same)
     new = pl.lit(stranger_id("")) + pl.coalesce(phone, "user_id", "wa_id")
     made = strangers.select(
         contact_id=new, phone=phone, wa_id="wa_id", wa_user_id="user_id", opted_in=pl.lit(False), gone=pl.lit(False)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-templates = typer.Typer(help="Message templates, as Meta has them.", no_args_is_help=True, rich_markup_mode=None)
+templates = typer.Typer(help="Message templates, as Meta has them.", rich_markup_mode=None)
 
 Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's name: its file without .yaml.")]
 
@@ -18,7 +18,9 @@ def declare(app: typer.Typer) -> None:
 
 def check(
     context: typer.Context,
-    campaigns: Annotated[list[str] | None, typer.Argument(metavar="[CAMPAIGN…]", help="These only; default: all.")] = None,
+    campaigns: Annotated[
+        list[str] | None, typer.Argument(metavar="[CAMPAIGN…]", help="These only; default: all.")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing over the network, for CI.")] = False,
 ) -> None:
     """Say everything that can be wrong before launch, by file and line; exit 1 when anything is."""
@@ -40,7 +42,8 @@ def preview(
     context: typer.Context,
     campaign: Campaign,
     step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Default: the first step.")] = None,
-    contact: Annotated[str, typer.Option(metavar="ID", help="The contact who would get it.")] = ...,  # type: ignore[assignment]
+    *,
+    contact: Annotated[str, typer.Option(metavar="ID", help="The contact who would get it.")],
     event: Annotated[
         str | None, typer.Option(metavar="JSON", help="Values for variables of the event, as a JSON object.")
     ] = None,

@@ -16,7 +16,9 @@ def declare(app: typer.Typer) -> None:
 
 def demo(
     context: typer.Context,
-    contacts: Annotated[int, typer.Option(min=50, max=100_000, help="How many people the made-up population has.")] = 5_000,
+    contacts: Annotated[
+        int, typer.Option(min=50, max=100_000, help="How many people the made-up population has.")
+    ] = 5_000,
 ) -> None:
     """Play the main job on sample data against the sandbox, in .demo/ (or --home), and say where to look."""
     from estafette.demo import demo

@@ -29,10 +29,13 @@ def sandbox(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8001,
     callback: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where webhooks go; default: the gateway on this machine. none: nowhere.")
+        str | None,
+        typer.Option(metavar="URL", help="Where webhooks go; default: the gateway on this machine. none: nowhere."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the people's behaviour.")] = 1,
-    mode: Annotated[str, typer.Option(help="auto: people behave; manual: only what is scripted; silent: nothing.")] = "auto",
+    mode: Annotated[
+        str, typer.Option(help="auto: people behave; manual: only what is scripted; silent: nothing.")
+    ] = "auto",
     mix: Annotated[str | None, typer.Option(help="lively, perfect, or a JSON object of shares.")] = None,
     rate: Annotated[int, typer.Option(min=0, help="Messages a second that a number may send; 0: no limit.")] = 80,
     ticking: Annotated[bool, typer.Option("--ticking", help="Let the clock run on from --now.")] = False,

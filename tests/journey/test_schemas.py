@@ -35,21 +35,21 @@ SPEC = {
 }
 
 
-def test_the_tables_are_those_of_the_specification():
+def test_the_tables_are_those_of_the_specification() -> None:
     assert set(TABLES) == {*SPEC, "published"}
 
 
 @pytest.mark.parametrize("name", SPEC)
-def test_a_table_has_the_columns_of_the_specification_in_their_order(name: str):
+def test_a_table_has_the_columns_of_the_specification_in_their_order(name: str) -> None:
     assert TABLES[name].names == tuple(SPEC[name].split())
 
 
-def test_published_counts_every_other_table():
+def test_published_counts_every_other_table() -> None:
     assert TABLES["published"].names == ("published_at", *(name for name in TABLES if name != "published"))
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
-def test_every_table_and_column_has_a_sentence_as_its_comment(table: Table):
+def test_every_table_and_column_has_a_sentence_as_its_comment(table: Table) -> None:
     for comment in (table.comment, *(column.comment for column in table.columns)):
         assert len(comment) > 8
         assert comment.rstrip().endswith((".", "…"))
@@ -57,7 +57,7 @@ def test_every_table_and_column_has_a_sentence_as_its_comment(table: Table):
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
-def test_every_instant_is_a_timestamptz(table: Table):
+def test_every_instant_is_a_timestamptz(table: Table) -> None:
     for column in table.columns:
         assert (column.dtype is schemas.TIME) == column.name.endswith("_at"), column.name
 
@@ -72,12 +72,12 @@ def test_every_instant_is_a_timestamptz(table: Table):
         ("skips", "reason", SkipReason),
     ],
 )
-def test_a_closed_set_of_words_is_written_out_in_the_comment(table: str, column: str, words: type[str]):
+def test_a_closed_set_of_words_is_written_out_in_the_comment(table: str, column: str, words: type[str]) -> None:
     [comment] = [one.comment for one in TABLES[table].columns if one.name == column]
     assert all(word in comment for word in words)  # type: ignore[attr-defined]
 
 
-def test_contacts_get_a_typed_column_for_each_property():
+def test_contacts_get_a_typed_column_for_each_property() -> None:
     table = schemas.with_properties([("first_name", "text"), ("total", "double"), ("last_seen", "timestamptz")])
     assert table.names[: len(schemas.CONTACTS.columns)] == schemas.CONTACTS.names
     assert [(one.name, one.dtype.sql) for one in table.columns[len(schemas.CONTACTS.columns) :]] == [
@@ -89,6 +89,6 @@ def test_contacts_get_a_typed_column_for_each_property():
     assert all(isinstance(one, Column) and one.comment for one in table.columns)
 
 
-def test_the_specification_of_contacts_is_left_alone_by_properties():
+def test_the_specification_of_contacts_is_left_alone_by_properties() -> None:
     schemas.with_properties([("first_name", "text")])
     assert "first_name" not in TABLES["contacts"].names

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import polars as pl
 import pytest
 import sqlalchemy as sa
@@ -162,9 +163,6 @@ def test_a_value_that_does_not_fit_costs_its_cell_not_the_row(store: Store) -> N
     taken = store.take("b.csv", "phone,n,timezone\n0600000001,seven,Mars/Olympus\n0600000002,8,\n")
     assert (taken.changed, taken.unchanged, taken.quarantined) == (1, 1, 2)
     assert [reason for _, _, reason in store.bad()] == [
-        "“Mars/Olympus”: timezone is no time zone (IANA, e.g. Europe/Paris); the rest of the row was taken",
-        "“seven”: n is no bigint; the rest of the row was taken",
-    ] or [reason for _, _, reason in store.bad()] == [
         "“seven”: n is no bigint; the rest of the row was taken",
         "“Mars/Olympus”: timezone is no time zone (IANA, e.g. Europe/Paris); the rest of the row was taken",
     ]
@@ -301,8 +299,8 @@ def _passage(store: Store, contact_id: str, campaign: str = "c") -> int:
     with store.ledger.write() as tx:
         key = tx.execute(
             participant.insert().values(
-                campaign=campaign, version="v", contact_id=contact_id, key="", entry="audience", occurrence="o", priority=1,
-                entered_at=at, step="s", visit=1, arrived_at=at, state="waiting",
+                campaign=campaign, version="v", contact_id=contact_id, key="", entry="audience", occurrence="o",
+                priority=1, entered_at=at, step="s", visit=1, arrived_at=at, state="waiting",
             )
         ).inserted_primary_key  # fmt: skip
         assert key is not None
@@ -612,8 +610,6 @@ ROWS = st.lists(
 def test_a_file_in_parts_is_the_same_as_the_whole_and_a_second_time_changes_nothing(
     rows: list[dict[str, Any]], seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    import msgspec
-
     lines = [msgspec.json.encode(row) + b"\n" for row in rows]
     whole, parts = Store(tmp_path_factory.mktemp("whole")), Store(tmp_path_factory.mktemp("parts"))
     whole.take("a.ndjson", b"".join(lines))

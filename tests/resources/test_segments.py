@@ -202,7 +202,7 @@ ATTACKS = [
     "with x as (delete from contacts returning *) select contact_id from x",
     "with x as (insert into contacts select * from contacts returning *) select contact_id from x",
     "with x as (update contacts set country = 'X' returning *) select contact_id from x",
-    "select contact_id from contacts where contact_id in (with x as (delete from contacts returning *) select 1 from x)",
+    "select contact_id from contacts where age in (with x as (delete from contacts returning *) select 1 from x)",
     "delete from contacts",
     "drop view contacts",
     "create table t as select 'u1' as contact_id",
@@ -298,12 +298,12 @@ def test_nothing_but_a_select_over_the_two_tables_runs(tables: Tables, tmp_path:
 @pytest.mark.parametrize(
     "query",
     [
-        "with recursive r as (select 1 n union all select n + 1 from r where n < 3) select 'u' || n as contact_id from r",
+        "with recursive r as (select 1 n union all select n + 1 from r where n < 3) select 'u' || n contact_id from r",
         "with a as (select 'u1' id), b as (from a) select id as contact_id from b",
         "select contact_id from (with contacts2 as (from contacts) select * from contacts2) where country = 'FR'",
         "from contacts select contact_id",
         "select contact_id from main.contacts",
-        "select contact_id from contacts c, lateral (select count(*) n from events e where e.contact_id = c.contact_id)",
+        "select contact_id from contacts c, lateral (select count(*) from events e where e.contact_id = c.contact_id)",
         "select 'u' || unnest(range(1, 4)) as contact_id",
         "select contact_id from contacts, unnest(tags) as t(tag) where tag = 'vip'",
         "select contact_id from contacts qualify row_number() over (partition by country order by age) = 1",

@@ -1,0 +1,113 @@
+"""`check` and `schema`: what is wrong with the project's files, and what may stand in them.
+
+What belongs here: choosing findings and showing them. They are found by `resources.project`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from estafette import show
+from estafette.session import Session
+from journey.problems import EstafetteError, Problem, UsageError
+from journey.spelling import suggest
+from resources.home import Home
+from resources.project import Project, schemas
+
+
+def check(session: Session, names: Sequence[str], *, offline: bool = False) -> bool:
+    """Show every finding, or those about some campaigns and what all of them rest on. False where one is an error.
+
+    `offline`: as it is; nothing that is checked today asks the network.
+    """
+    del offline
+    with session.open(settings=False) as home:
+        project = home.project
+    for name in names:
+        known(project, name)
+    found = [one for one in project.problems if not names or _concerns(one, names)]
+    errors = [one for one in found if one.level == "error"]
+    checked = [name for name in _campaigns(project) if not names or name in names]
+    live = [name for name in project.live_campaigns() if name in checked]
+    drafts = [name for name in checked if name in project.campaigns and project.campaigns[name].draft]
+
+    def draw(console: Console) -> None:
+        show.problems(console, found)
+        if found:
+            console.print()
+        warnings = len(found) - len(errors)
+        console.print(
+            f"{_count(len(checked), 'campaign')}: {len(live)} live, {_count(len(drafts), 'draft')},"
+            f" {sum(name in project.holes for name in checked)} with holes;"
+            f" {_count(len(errors), 'error')}, {_count(warnings, 'warning')}."
+        )
+
+    document_of = {
+        "ok": not errors,
+        "campaigns": {name: _state(project, name) for name in checked},
+        "problems": [document(one) for one in found],
+    }
+    session.show(document_of, draw)
+    return not errors
+
+
+def schema(session: Session, kind: str | None) -> None:
+    """Print the JSON Schemas, or one of them: always JSON."""
+    from estafette.session import print_json
+
+    made = schemas()
+    if kind is None:
+        print_json(made)
+    elif kind in made:
+        print_json(made[kind])
+    else:
+        raise UsageError(f"there is no schema `{kind}`", mend=suggest(kind, made, none=""))
+    del session
+
+
+def document(problem: Problem) -> dict[str, Any]:
+    """A finding as a JSON document."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "field": problem.field,
+        "level": problem.level,
+        "message": problem.message,
+        "mend": problem.mend,
+    }
+
+
+def known(project: Project, name: str) -> None:
+    """EstafetteError where there is no campaign of that name; it names the nearest."""
+    names = _campaigns(project)
+    if name not in names:
+        none = "Add campaigns/NAME.yaml"
+        raise EstafetteError(f"there is no campaign `{name}`", mend=suggest(name, names, none=none))
+
+
+def describe_state(home: Home, name: str) -> str:
+    """What a campaign is now: stopped, live, draft, holes, or gone (its file)."""
+    state = _state(home.project, name)
+    return "stopped" if name in home.stopped_campaigns() and state != "gone" else state
+
+
+def _campaigns(project: Project) -> list[str]:
+    return sorted({*project.campaigns, *project.holes})
+
+
+def _state(project: Project, name: str) -> str:
+    if name in project.holes:
+        return "holes"
+    if name not in project.campaigns:
+        return "gone"
+    return "draft" if project.campaigns[name].draft else "live"
+
+
+def _concerns(problem: Problem, names: Sequence[str]) -> bool:
+    """Whether a finding is about one of these campaigns, or about what every campaign rests on."""
+    return not problem.file.startswith("campaigns/") or problem.file in {f"campaigns/{name}.yaml" for name in names}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,217 @@
+"""`doctor`: whatever is wrong with the installation now, each line ok, warn or FAIL with what to do.
+
+What belongs here: the looks, one function each. They read; a probe in the landing zone is all
+that is written.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import polars as pl
+import sqlalchemy as sa
+from rich.console import Console
+from rich.text import Text
+
+from estafette import show
+from estafette.lease import describe
+from estafette.session import Session
+from journey.clock import civil_time, from_us, zone
+from journey.codes import explain
+from journey.problems import CloudApiError, EstafetteError
+from resources.cloud_api import CloudApi, PhoneNumber
+from resources.home import Home
+from resources.tables import campaign as campaigns
+from resources.tables import sender as senders
+
+Level = Literal["ok", "warn", "FAIL"]
+FRESH = timedelta(days=7)  # since templates were pulled
+LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
+THROUGHPUT = {"STANDARD": 80, "HIGH": 1000}  # messages a second
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing looked at: its level, what was found, and what to do where that is anything."""
+
+    what: str
+    level: Level
+    found: str
+    mend: str = ""
+
+
+def doctor(session: Session) -> bool:
+    """Look at everything and show it. False where anything FAILs."""
+    lines: list[Line] = []
+    with session.open(settings=False) as home:
+        for look in (_settings, _secrets, _senders, _templates, _ledger, _contacts, _landing, _disk, _work):
+            lines += _safely(look, home)
+    failed = sum(line.level == "FAIL" for line in lines)
+    document = {
+        "ok": not failed,
+        "lines": [{"what": one.what, "level": one.level, "found": one.found, "mend": one.mend} for one in lines],
+    }
+    session.show(document, lambda console: _draw(console, lines))
+    return not failed
+
+
+def _safely(look: Callable[[Home], Iterable[Line]], home: Home) -> Iterator[Line]:
+    """The lines of one look; an error that it did not foresee is a line too, and the others are still looked at."""
+    try:
+        yield from look(home)
+    except EstafetteError as error:
+        yield Line(look.__name__.strip("_"), "FAIL", _joined(error.where, error.message), error.mend)
+    except OSError as error:
+        yield Line(
+            look.__name__.strip("_"), "FAIL", f"{error.strerror or error} ({error.filename})", "See its permissions"
+        )
+
+
+def _settings(home: Home) -> Iterator[Line]:
+    settings = home.project.settings
+    yield Line("settings", "ok", f"region {settings.region}, timezone {settings.timezone}")
+    holes = home.project.holes
+    if holes:
+        yield Line(
+            "campaigns", "warn", f"not live, they have holes: {', '.join(sorted(holes))}", "Run `estafette check`"
+        )
+    else:
+        yield Line("campaigns", "ok", f"{len(home.project.live_campaigns())} live of {len(home.project.campaigns)}")
+
+
+def _secrets(home: Home) -> Iterator[Line]:
+    secrets = home.secrets
+    where = "Meta" if secrets.is_meta else f"{secrets.api_url}, which is not Meta"
+    yield Line("address", "ok", f"messages go to {where}")
+    put = "Put it in the environment or in .env"
+    for name, value, level, why in (
+        ("WHATSAPP_TOKEN", secrets.whatsapp_token, "FAIL", "nothing can be sent"),
+        ("WHATSAPP_APP_SECRET", secrets.whatsapp_app_secret, "FAIL", "no webhook can be verified"),
+        ("WHATSAPP_VERIFY_TOKEN", secrets.whatsapp_verify_token, "warn", "Meta's handshake is refused"),
+    ):
+        if value is None:
+            yield Line(name, "FAIL" if level == "FAIL" else "warn", f"it is not set: {why}", put)
+        else:
+            yield Line(name, "ok", "set")
+
+
+def _senders(home: Home) -> Iterator[Line]:
+    token = home.secrets.whatsapp_token
+    with home.ledger.read() as tx:
+        stopped = {
+            row.name: row for row in tx.execute(sa.select(senders).where(senders.c.stopped_at.is_not(None))).all()
+        }
+    for name, sender in home.project.settings.senders.items():
+        if token is not None:
+            with CloudApi(home.secrets.api_url, home.secrets.api_version, token) as api:
+                try:
+                    yield _number(name, sender.messages_per_second, api.phone_number(sender.phone_number_id))
+                except CloudApiError as error:
+                    yield Line(f"sender {name}", "FAIL", error.message, error.mend)
+        if name in stopped:
+            row = stopped[name]
+            mend = f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}"
+            yield Line(f"sender {name}", "FAIL", f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}", mend)
+
+
+def _number(name: str, pace: int, number: PhoneNumber) -> Line:
+    found = (
+        f"{number.verified_name or 'no name'}, {number.display_phone_number or number.id};"
+        f" quality {number.quality or 'unknown'}, throughput {number.throughput or 'unknown'},"
+        f" limit {number.messaging_limit or 'unknown'}"
+    )
+    allowed = THROUGHPUT.get(number.throughput or "")
+    if number.quality == "RED":
+        mend = "People block or report its messages: send less, to those who want it; Meta lowers the limit otherwise"
+        return Line(f"sender {name}", "warn", found, mend)
+    if allowed is not None and pace > allowed:
+        mend = f"Write messages_per_second: {allowed} in estafette.yaml; Meta takes no more from this number"
+        return Line(f"sender {name}", "warn", found, mend)
+    return Line(f"sender {name}", "ok", found)
+
+
+def _templates(home: Home) -> Iterator[Line]:
+    files = list((home.path / "templates").glob("*.json"))
+    pull = "Run `estafette templates pull`"
+    if not files:
+        yield Line("templates", "warn", "none are here", pull)
+        return
+    approved = sum(template.approved for template in home.project.templates.values())
+    found = f"{len(home.project.templates)}, of which {approved} approved"
+    age = home.wall() - max(file.stat().st_mtime for file in files)
+    if age > FRESH.total_seconds():
+        yield Line("templates", "warn", f"{found}; none has changed here for {age / 86400:.0f} days", pull)
+    else:
+        yield Line("templates", "ok", found)
+
+
+def _ledger(home: Home) -> Iterator[Line]:
+    with home.ledger.write() as tx:
+        mode = str(tx.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+    yield Line("ledger", "ok", f"opens and can be written ({mode})")
+
+
+def _contacts(home: Home) -> Iterator[Line]:
+    if not home.contacts.loaded():
+        yield Line("contacts", "warn", "none yet", "Run `estafette import FILE`")
+        return
+    default = home.project.settings.consent.default == "opted_in"
+    phone, opted_in = pl.col("phone").is_not_null(), pl.col("opted_in").fill_null(default)
+    willing = opted_in & (pl.col("opt_out_scope").is_null() | (pl.col("opt_out_scope") == "marketing"))
+    found = (
+        home.contacts.current(["phone", "opted_in", "opt_out_scope"])
+        .select(all=pl.len(), phone=phone.sum(), willing=(phone & willing).sum())
+        .collect()
+        .row(0)
+    )
+    level: Level = "ok" if found[2] else "warn"
+    text = f"{found[0]:,}; reachable (with a phone) {found[1]:,}; reachable and opted in {found[2]:,}"
+    yield Line("contacts", level, text, "" if found[2] else "Nobody may be messaged; see opted_in in their file")
+
+
+def _landing(home: Home) -> Iterator[Line]:
+    folder = home.paths.landing / "webhooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
+        yield Line("landing", "ok", f"{home.paths.landing} can be written")
+
+
+def _disk(home: Home) -> Iterator[Line]:
+    free = shutil.disk_usage(home.path).free
+    level: Level = "FAIL" if free < VERY_LOW else "warn" if free < LOW else "ok"
+    yield Line("disk", level, f"{free / (1 << 30):,.1f} GB free", "" if level == "ok" else "Make room")
+
+
+def _work(home: Home) -> Iterator[Line]:
+    with home.ledger.read() as tx:
+        stopped = tx.execute(sa.select(campaigns).where(campaigns.c.stopped_at.is_not(None))).all()
+        quarantined = int(tx.exec_driver_sql("SELECT count(*) FROM quarantine").scalar_one())
+    for row in stopped:
+        found = f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}"
+        yield Line(f"campaign {row.name}", "warn", found, f"When it may go on: estafette resume {row.name}")
+    if quarantined:
+        mend = 'estafette query "FROM quarantine" shows them'
+        yield Line("quarantine", "warn", f"{quarantined:,} lines could not be read", mend)
+    leases = home.ledger.leases()
+    listed = "; ".join(f"{row.name}: {describe(row)}" for row in leases)
+    yield Line("at work", "ok", listed or "nobody")
+
+
+def _when(home: Home, us: int) -> datetime:
+    return civil_time(from_us(us), zone(home.project.settings.timezone)).replace(microsecond=0)
+
+
+def _joined(where: str, message: str) -> str:
+    return f"{where}: {message}" if where else message
+
+
+def _draw(console: Console, lines: list[Line]) -> None:
+    width = max(len(line.what) for line in lines)
+    for line in lines:
+        mark, style = show.MARKS[line.level]
+        console.print(Text.assemble((mark, style), "  ", f"{line.what:{width}}  ", line.found), soft_wrap=True)
+        if line.mend:
+            console.print(Text.assemble(" " * (8 + width), ("→ ", style), line.mend), soft_wrap=True)

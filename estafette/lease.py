@@ -1,0 +1,68 @@
+"""The lease `pass` for a command that works without Dagster.
+
+What belongs here: waiting for it, saying who has it, and keeping it for the length of a block. `resources.definitions`
+does the same for Dagster's runs; this one spares `import` the second that importing Dagster takes.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from journey.problems import LeaseLost, LedgerError
+from resources.ledger import LEASE_SECONDS, Lease, LeaseRow, Ledger, holder_name
+
+PASS = "pass"  # noqa: S105 - the name of a lease
+WAIT = 600.0
+LOOK = 0.25
+
+
+def holder(ledger: Ledger) -> LeaseRow | None:
+    """Who makes a pass now."""
+    return next((row for row in ledger.leases() if row.name == PASS), None)
+
+
+def describe(row: LeaseRow) -> str:
+    """A lease's holder for people."""
+    return row.holder + (f" ({row.note})" if row.note else "")
+
+
+@contextmanager
+def passing(ledger: Ledger, note: str, say: Callable[[str], None], wait: float = WAIT) -> Iterator[Lease]:
+    """Hold the lease `pass` within the block, renewed from a thread. LedgerError where it is not free in time."""
+    lease = _take(ledger, note, say, wait)
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE_SECONDS / 3):
+            try:
+                ledger.renew(lease)
+            except LeaseLost:
+                return  # the next write says so
+
+    thread = threading.Thread(name="keep pass", target=renew, daemon=True)
+    thread.start()
+    try:
+        yield lease
+    finally:
+        over.set()
+        thread.join()
+        ledger.release(lease)
+
+
+def _take(ledger: Ledger, note: str, say: Callable[[str], None], wait: float) -> Lease:
+    deadline, told = time.monotonic() + wait, False
+    while True:
+        lease = ledger.take(PASS, holder_name(), note=note)
+        if lease is not None:
+            return lease
+        row = holder(ledger)
+        if row is not None and not told:
+            say(f"Waiting: a pass is at work, {describe(row)}.")
+            told = True
+        if time.monotonic() > deadline:
+            raise LedgerError(
+                "another pass is at work" + (f": {describe(row)}" if row else ""),
+                mend="It takes everything along; run this again when it has ended",
+            )
+        time.sleep(LOOK)

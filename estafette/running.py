@@ -1,0 +1,141 @@
+"""`run`: one audience occurrence now, followed until its first messages are settled.
+
+What belongs here: refusing what can't run, adding the occurrence, following it, its funnel. A pass that is at work
+elsewhere may take the occurrence along; then it is followed, and a pass of our own is made where that one ends before.
+This room imports Dagster.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from rich.console import Console
+
+from estafette import show
+from estafette.checking import known
+from estafette.counts import occurrence_funnel, settled
+from estafette.lease import describe, holder
+from estafette.session import Session, console
+from estafette.stopping import ensure_campaign
+from journey.campaign import Campaign
+from journey.clock import to_us
+from journey.problems import EstafetteError, ProjectError
+from pipelines.enter import add_occurrence
+from pipelines.run import run_pass
+from resources.home import Home
+from resources.tables import occurrence
+
+MOST = 20
+"""Passes of one `run`: more than one are needed only where a sender was busy elsewhere."""
+
+LOOK = 0.5
+
+
+def run(session: Session, name: str) -> None:
+    """Run a campaign. EstafetteError: it can't run now, and why."""
+    with session.open() as home:
+        campaign = runnable(home, name)
+        found = follow(session, home, campaign)
+    session.show(found, lambda out: draw_funnel(out, found))
+
+
+def runnable(home: Home, name: str) -> Campaign:
+    """The campaign, if it can enter people now. EstafetteError says what is in the way."""
+    known(home.project, name)
+    if name in home.project.holes:
+        raise ProjectError(home.project.holes[name])
+    campaign = home.project.campaigns[name]
+    if campaign.draft:
+        raise EstafetteError(f"{name} is a draft", mend=f"Remove `draft: true` from {campaign.file}")
+    stopped = home.stopped_campaigns()
+    if name in stopped:
+        raise EstafetteError(f"{name} is stopped ({stopped[name]})", mend=f"Run `estafette resume {name}` first")
+    if not any(entry.kind == "audience" for entry in campaign.entries):
+        raise EstafetteError(f"{name} has no audience entry", mend="Only audiences are run by hand")
+    return campaign
+
+
+def follow(session: Session, home: Home, campaign: Campaign) -> dict[str, Any]:
+    """Add the occurrence, and pass or wait until its first messages are settled. Gives its funnel."""
+    ensure_campaign(home, campaign.name)
+    ids = add_occurrence(home, campaign, home.clock())
+    with show.progress(console(stderr=True), campaign.name, lambda: settled(home, campaign.name, ids)):
+        for _ in range(MOST):
+            if not _wait(session, home, campaign.name, ids):
+                run_pass(home.path, session.now)
+                _entered_or_refused(home, campaign, ids)
+            if not _elsewhere(home, campaign.name, ids):
+                break
+    return occurrence_funnel(home, campaign.name, ids)
+
+
+def _wait(session: Session, home: Home, name: str, ids: Sequence[int]) -> bool:
+    """Follow a pass that is at work elsewhere; True where it has done all there is."""
+    told = False
+    while (row := holder(home.ledger)) is not None:
+        if not told:
+            session.note(f"A pass is at work, {describe(row)}; following it.")
+            told = True
+        if _done(home, ids) and not _open(home, name, ids):
+            return True
+        time.sleep(LOOK)
+    return False
+
+
+def _elsewhere(home: Home, name: str, ids: Sequence[int]) -> bool:
+    """Wait while lanes of another process send for this occurrence; whether another pass is of use then."""
+    before = waiting = _open(home, name, ids)
+    while waiting and any(row.name.startswith("send:") for row in home.ledger.leases()):
+        time.sleep(LOOK)
+        waiting = _open(home, name, ids)
+    return waiting > 0 and waiting < before
+
+
+def _done(home: Home, ids: Sequence[int]) -> bool:
+    with home.ledger.read() as tx:
+        rows = tx.execute(sa.select(occurrence.c.audience_file).where(occurrence.c.id.in_(ids))).all()
+    return all(row.audience_file is not None for row in rows)
+
+
+def _open(home: Home, name: str, ids: Sequence[int]) -> int:
+    """Messages that could still go out at this time."""
+    waits = occurrence_funnel(home, name, ids)["held"]
+    states = occurrence_funnel(home, name, ids)["states"]
+    tried = sum(number for why, number in waits.items() if why.startswith(("it is next", "it is tried")))
+    return int(tried + states.get("attempted", 0))
+
+
+def _entered_or_refused(home: Home, campaign: Campaign, ids: Sequence[int]) -> None:
+    """EstafetteError where the audience could not be evaluated; such an occurrence does not come back by itself."""
+    with home.ledger.read() as tx:
+        rows = tx.execute(
+            sa.select(occurrence).where(occurrence.c.id.in_(ids), occurrence.c.audience_file.is_(None))
+        ).all()
+    for row in rows:
+        with home.ledger.write() as tx:
+            tx.execute(occurrence.update().where(occurrence.c.id == row.id).values(done_at=to_us(home.clock())))
+        home.segment(campaign.entries[row.entry].segment, home.clock())
+        raise EstafetteError(
+            f"the audience of {campaign.name} was not evaluated",
+            mend="Run it again; Dagster's pages have the run's log",
+        )
+
+
+def draw_funnel(out: Console, found: dict[str, Any]) -> None:
+    """The funnel of an occurrence, and what did not go on in it."""
+    steps = {"audience": found["audience"], "entered": found["entered"], "planned": found["planned"]}
+    out.print(f"{found['campaign']}: {', '.join(found['occurrences'])}")
+    out.print(show.funnel({**steps, "accepted": found["accepted"]}))
+    if found["left_out"]:
+        out.print(f"Left out: {found['left_out']:,} rows of the segment without a known contact.")
+    for title, key in (("Did not enter", "refused"), ("Skipped", "skipped"), ("Failed", "failed"), ("Held", "held")):
+        if found[key]:
+            out.print(show.table([title, "messages" if key in ("failed", "held") else "people"], found[key].items()))
+    if found["unknown"]:
+        out.print(
+            f"{found['unknown']:,} unknown: nobody can say whether they went out; a status settles them.",
+            style="yellow",
+        )
+    if not found["audience"]:
+        out.print("Nobody is in the audience now.")

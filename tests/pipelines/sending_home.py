@@ -1,0 +1,138 @@
+"""A home with people to write to and their messages planned, for the tests of sending."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.enter import add_occurrence
+from pipelines.turn import turn
+from resources.home import Clock, Home
+from resources.template_cache import pull
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime.fromisoformat("2026-12-01T10:00:00+00:00")
+NUMBERS = {"main": "106540352242922", "second": "206540352242922", "third": "306540352242922"}
+
+
+def write_home(
+    path: Path, url: str, *, people: int = 20, pace: int = 80, senders: tuple[str, ...] = ("main",), more: str = ""
+) -> Path:
+    """The files of a home: a campaign `offer_SENDER` a sender, everyone in each. `more`: lines of each campaign."""
+    for folder in ("campaigns", "segments", "templates", "landing/contacts", "landing/events", "landing/webhooks"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    rows = [
+        f"  {name}: {{phone_number_id: '{NUMBERS[name]}', waba_id: '102290129340398', messages_per_second: {pace}}}"
+        for name in senders
+    ]
+    (path / "estafette.yaml").write_text(
+        "\n".join(["region: FR", "timezone: Europe/Paris", "senders:", *rows, "consent: {default: opted_in}", ""])
+    )
+    (path / ".env").write_text(f"WHATSAPP_API_URL={url}\nWHATSAPP_TOKEN=sandbox-token\n")
+    (path / "segments/everyone.yaml").write_text("all:\n  - {user: {country: FR}}\n")
+    for name in senders:
+        (path / f"campaigns/offer_{name}.yaml").write_text(
+            f"name: offer_{name}\n"
+            f"sender: {name}\n"
+            "entries:\n"
+            "  - audience: {segment: everyone}\n"
+            f"{more}"
+            "steps:\n"
+            "  offer:\n"
+            "    message: {template: autumn_reminder, language: fr, variables: {first_name: {user: first_name}}}\n"
+        )
+    write_people(path, people)
+    return path
+
+
+def write_people(path: Path, people: int, first: int = 0, file: str = "people.csv") -> None:
+    """A contact file, put in place whole."""
+    rows = [f"c{n},06{n:08d},Jean {n},FR" for n in range(first, first + people)]
+    hidden = path / f".{file}"
+    hidden.write_text("\n".join(["contact_id,phone,first_name,country", *rows, ""]))
+    hidden.replace(path / "landing/contacts" / file)
+
+
+def open_home(path: Path, now: datetime = NOW) -> Home:
+    return Home(path, Clock(now))
+
+
+def plan_all(path: Path, now: datetime = NOW) -> int:
+    """Take in, enter and plan, so that every message waits to be sent. Gives how many messages."""
+    home = open_home(path, now)
+    try:
+        if not any((path / "templates").iterdir()):
+            pull(home)
+        lease = home.ledger.take("pass", "test")
+        assert lease is not None
+        home.reload()
+        turn(home, lease, final=True)
+        for campaign in home.project.live_campaigns().values():
+            add_occurrence(home, campaign, now)
+        turn(home, lease, final=True)
+        home.ledger.release(lease)
+    finally:
+        home.close()
+    return sum(states(path).values())
+
+
+def states(path: Path) -> dict[str, int]:
+    """How many messages are in each state."""
+    home = open_home(path)
+    try:
+        rows = home.ledger.frame(
+            "SELECT state, count(*) FROM message GROUP BY state", {"state": pl.String, "n": pl.Int64}
+        )
+    finally:
+        home.close()
+    return dict(rows.iter_rows())
+
+
+def sql(path: Path, statement: str, *params: object) -> list[tuple[object, ...]]:
+    """Run one statement on the home's ledger."""
+    home = open_home(path)
+    try:
+        with home.ledger.write() as tx:
+            result = tx.exec_driver_sql(statement, params)
+            return [tuple(row) for row in result.all()] if result.returns_rows else []
+    finally:
+        home.close()
+
+
+def fence(path: Path) -> None:
+    """What time does after a crash: every lease runs out."""
+    sql(path, "UPDATE lease SET until = 0")
+
+
+def wait_for(what: object, seconds: float = 60.0) -> None:
+    """Wait until `what()` is true."""
+    assert callable(what)
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+@contextmanager
+def process(*arguments: str, **more: str) -> Iterator["subprocess.Popen[str]"]:
+    """A Python process of this environment; killed at the end if it still runs."""
+    running = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.kill()
+        running.communicate()

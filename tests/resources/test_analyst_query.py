@@ -1,0 +1,129 @@
+"""`estafette query` reads the published tables, and nothing can be harmed by it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from journey.problems import EstafetteError, UsageError
+from resources import tables
+from resources.analyst_db import publish
+from resources.analyst_query import query
+from resources.contacts import Contacts
+from resources.lake import Lake
+from resources.ledger import US, Ledger
+from resources.project import Paths
+from resources.settings import Settings
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    paths = Paths(tmp_path_factory.mktemp("home"))
+    ledger = Ledger.open(paths.ledger)
+    lake = Lake(paths.lake, ledger)
+    with ledger.write() as tx:
+        tx.execute(
+            tables.skip.insert().values(
+                participant_id=1, campaign="autumn", step="offer", visit=1, contact_id="u1", reason="opted_out",
+                skipped_at=int(NOW.timestamp()) * US,
+            )
+        )  # fmt: skip
+    settings = Settings.model_validate(
+        {
+            "region": "FR",
+            "timezone": "Europe/Paris",
+            "senders": {"main": {"phone_number_id": "106540352242922", "waba_id": "102290129340398"}},
+            "consent": {"default": "opted_in"},
+        }
+    )
+    publish(paths, ledger, lake, Contacts(lake, ledger), settings, {}, now=NOW, lease=None)
+    yield paths.analytics
+    ledger.close()
+
+
+def files(path: Path) -> dict[Path, bytes]:
+    return {one: one.read_bytes() for one in path.parent.rglob("*") if one.is_file() and "sqlite" not in one.name}
+
+
+def test_a_query_gives_columns_types_and_rows(path: Path) -> None:
+    result = query(path, "SELECT reason, skipped_at, 1 AS one FROM skips")
+    assert result.columns == ("reason", "skipped_at", "one")
+    assert result.types == ("VARCHAR", "TIMESTAMP WITH TIME ZONE", "INTEGER")
+    assert result.rows == [("opted_out", NOW, 1)]
+
+
+def test_times_are_shown_in_the_zone_that_is_asked_for(path: Path) -> None:
+    [(utc,)] = query(path, "SELECT skipped_at::VARCHAR FROM skips").rows
+    [(paris,)] = query(path, "SELECT skipped_at::VARCHAR FROM skips", timezone="Europe/Paris").rows
+    assert (utc, paris) == ("2026-11-23 12:00:00+00", "2026-11-23 13:00:00+01")
+
+
+def test_values_can_be_bound(path: Path) -> None:
+    assert query(path, "SELECT count(*) FROM skips WHERE reason = ?", ["opted_out"]).rows == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "FROM skips",
+        "SHOW TABLES",
+        "DESCRIBE messages",
+        "SUMMARIZE skips",
+        "EXPLAIN SELECT * FROM skips",
+        "PIVOT skips ON reason USING count(*)",
+        "WITH one AS (SELECT 1) FROM one;",
+        "SELECT 'copy' AS \"copy\" -- copy, export",
+    ],
+)
+def test_whatever_reads_is_admitted(path: Path, sql: str) -> None:
+    assert query(path, sql).rows
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY skips TO '{folder}/lake/out.parquet'",
+        "WITH x AS (COPY (SELECT 1) TO '{folder}/lake/out.csv') SELECT 1",
+        "EXPLAIN ANALYZE COPY skips TO '{folder}/lake/out.parquet'",
+        "EXPORT DATABASE '{folder}/lake/out'",
+        "DELETE FROM templates",
+        "WITH x AS (DELETE FROM templates RETURNING *) SELECT * FROM x",
+        "CREATE TABLE t AS SELECT 1",
+        "ATTACH '{folder}/lake/other.duckdb'",
+        "SET enable_external_access = true",
+        "PRAGMA enable_profiling",
+        "CALL enable_logging(storage = 'file', storage_path = '{folder}/lake')",
+        "SELECT 1; DELETE FROM templates",
+        "",
+    ],
+)
+def test_whatever_writes_is_refused_and_writes_nothing(path: Path, sql: str) -> None:
+    before = files(path)
+    with pytest.raises(UsageError):
+        query(path, sql.format(folder=path.parent))
+    assert files(path) == before
+
+
+def test_other_files_can_not_be_read(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "secret.csv"
+    other.write_text("a\n1\n")
+    for sql in (f"FROM read_csv('{other}')", f"FROM '{path.parent / 'ledger.sqlite'}'"):
+        with pytest.raises(UsageError):
+            query(path, sql)
+
+
+def test_a_failing_query_says_where_in_a_sentence(path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        query(path, "SELECT reason,\n reson FROM skips")
+    assert caught.value.where == "line 2"
+    assert "reson" in caught.value.message
+    with pytest.raises(UsageError, match="syntax"):
+        query(path, "SELEKT 1")
+
+
+def test_without_a_publish_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EstafetteError, match="tick"):
+        query(tmp_path / "data" / "analytics.duckdb", "SELECT 1")
