@@ -194,7 +194,7 @@ def _work(home: Home) -> Iterator[Line]:
         yield Line(f"campaign {row.name}", "warn", found, f"When it may go on: estafette resume {row.name}")
     if quarantined:
         mend = 'estafette query "FROM quarantine" shows them'
-        yield Line("quarantine", "warn", f"{quarantined:,} lines could not be read", mend)
+        yield Line("quarantine", "warn", f"{quarantined:,} things could not be read", mend)
     leases = home.ledger.leases()
     listed = "; ".join(f"{row.name}: {describe(row)}" for row in leases)
     yield Line("at work", "ok", listed or "nobody")

@@ -35,7 +35,16 @@ COLUMNS = (
     "contact_id", "phone", "first_name", "country", "locale", "timezone", "tags", "opted_in", "last_seen",
     "favourite_product", "product_id",
 )  # fmt: skip
-NOT_OPTED_IN, NO_NAME, NO_PRODUCT, NO_TIMEZONE, BAD_PHONE, BAD_DATE, TWICE, STAFF = 0.06, 0.04, 0.05, 0.1, 0.008, 0.004, 0.006, 0.01
+NOT_OPTED_IN, NO_NAME, NO_PRODUCT, NO_TIMEZONE, BAD_PHONE, BAD_DATE, TWICE, STAFF = (
+    0.06,
+    0.04,
+    0.05,
+    0.1,
+    0.008,
+    0.004,
+    0.006,
+    0.01,
+)
 BAD_LINES = 0.001
 YEAR = timedelta(days=365)
 

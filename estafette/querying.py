@@ -27,18 +27,14 @@ def query(session: Session, sql: str) -> None:
         raise EstafetteError(error.message, where=error.where, mend=error.mend) from None
 
     def draw(console: Console) -> None:
-        console.print(show.table(result.columns, [[_shown(value) for value in row] for row in result.rows[:MOST]]))
+        console.print(
+            show.table(result.columns, [[_json(value) for value in row] for row in result.rows[:MOST]], grouped=False)
+        )
         more = f"; the first {MOST:,} are shown" if len(result.rows) > MOST else ""
         console.print(f"{len(result.rows):,} {'row' if len(result.rows) == 1 else 'rows'}{more}", style="dim")
 
     rows = [[_json(value) for value in row] for row in result.rows]
     session.show({"columns": list(result.columns), "types": list(result.types), "rows": rows}, draw)
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, float):
-        return f"{value:g}" if abs(value) < 1e15 else str(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _json(value: Any) -> Any:

@@ -27,29 +27,31 @@ MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "FAIL": ("FAIL", "
 _HEADERS = {"image": "Image", "video": "Video", "document": "Document", "location": "Location"}
 
 
-def cell(value: object) -> str:
-    """A value as a table shows it: numbers with thin groups, times to the second, nothing for null."""
+def cell(value: object, *, grouped: bool = True) -> str:
+    """A value as a table shows it: numbers in groups of three, times to the second, nothing for null."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
-        return f"{value:,}"
+        return f"{value:,}" if grouped else str(value)
+    if isinstance(value, float):
+        return f"{value:.12g}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     return str(value)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """A table; columns in which every value is a number stand to the right."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, grouped: bool = True) -> Table:
+    """A table; columns in which every value is a number stand to the right, their digits `grouped` or not."""
     kept = [list(row) for row in rows]
-    made = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", show_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for place, name in enumerate(columns):
         values = [row[place] for row in kept if row[place] is not None]
         numeric = bool(values) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
         made.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in kept:
-        made.add_row(*[Text(cell(value)) for value in row])
+        made.add_row(*[Text(cell(value, grouped=grouped)) for value in row])
     return made
 
 
@@ -57,16 +59,6 @@ def counts(title: str, found: Mapping[str, int]) -> Text:
     """`title: 3 read, 2 sent`, on one line; "none" where there is nothing."""
     listed = ", ".join(f"{number:,} {name}" for name, number in found.items() if number)
     return Text.assemble((f"{title}: ", "bold"), listed or "none")
-
-
-def pairs(rows: Iterable[tuple[str, object]]) -> Table:
-    """Names and values, one pair a line."""
-    made = Table.grid(padding=(0, 2))
-    made.add_column(style="bold")
-    made.add_column(overflow="fold")
-    for name, value in rows:
-        made.add_row(Text(name), Text(cell(value)))
-    return made
 
 
 def heading(console: Console, text: str) -> None:

@@ -37,7 +37,8 @@ MOVES = {
 """Who moves. One row a participant at most."""
 
 WAITS = {"participant_id": pl.Int64, "wake_at": pl.Int64, "message_state": pl.String}
-"""Who stays, and when to look again; null: when something from outside happens. `message_state`: what they wait with."""
+"""Who stays, and when to look again; null: when something from outside happens. `message_state`: what they wait with.
+"""
 
 _THROUGH = [MessageState.accepted, MessageState.sent, MessageState.delivered, MessageState.read]
 

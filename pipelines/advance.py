@@ -51,7 +51,8 @@ _UNKNOWN_SQL = """
 SELECT m.id
 FROM message m
 JOIN participant p ON p.id = m.participant_id AND p.step = m.step AND p.visit = m.visit AND p.left_at IS NULL
-WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.campaign = ? AND m.attempted_at <= ? AND m.attempted_wall <= ?
+WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.campaign = ?
+  AND m.attempted_at <= ? AND m.attempted_wall <= ?
   AND NOT EXISTS (SELECT 1 FROM message c WHERE c.participant_id = m.participant_id AND c.step = m.step
                   AND c.visit = m.visit AND c.copy > m.copy)
 """
@@ -124,12 +125,13 @@ def _settle(home: Home, lease: Lease, then: str, found: list[int], now: datetime
 
 
 def _due_campaigns(home: Home, now: datetime) -> list[Campaign]:
-    live = home.project.live_campaigns()
+    due = "SELECT 1 FROM participant WHERE left_at IS NULL AND campaign = ? AND wake_at <= ? LIMIT 1"
     with home.ledger.read() as tx:
-        names = tx.exec_driver_sql(
-            "SELECT DISTINCT campaign FROM participant WHERE left_at IS NULL AND wake_at <= ?", (to_us(now),)
-        ).scalars()
-        return [live[name] for name in names if name in live]
+        return [
+            campaign
+            for name, campaign in home.project.live_campaigns().items()
+            if tx.exec_driver_sql(due, (name, to_us(now))).one_or_none() is not None
+        ]
 
 
 def _visits(home: Home, moves: pl.DataFrame, params: dict[str, object]) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 What belongs here: which lanes there are, and one op a process of lanes. A Dagster step is a set of lanes and never a
 message: a step costs seconds in its own process. A pass sends small amounts itself; this job is for what takes longer
-than some seconds. It ends after ten minutes, and its successor, asked for a little earlier, waits for the leases: a stop
+than some seconds. It ends after ten minutes; its successor, asked for a little earlier, waits for the leases, and a stop
 or a deploy never waits for hours.
 """
 
@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import dagster as dg
 
@@ -37,7 +37,7 @@ def lanes(context: dg.OpExecutionContext, home: HomeResource) -> Iterator[dg.Dyn
     try:
         opened.reload()
         found = waiting(opened)
-        jobs = [job for sender in found for job in lane_jobs(opened, sender, deadline=RUN_SECONDS)]
+        jobs = [job for sender in found for job in lane_jobs(opened, sender)]
     finally:
         opened.close()
     for sender, messages in found.items():
@@ -120,8 +120,9 @@ def _send(
     began = time.monotonic()
     missing = list(jobs)
     while not stop.is_set():
-        missing = [job for job in missing if not sending.launch(job)]
-        if missing and time.monotonic() - began > WAIT_SECONDS:
+        waited = time.monotonic() - began
+        missing = [job for job in missing if not sending.launch(replace(job, deadline=RUN_SECONDS - waited))]
+        if missing and waited > WAIT_SECONDS:
             for job in missing:
                 context.log.info(f"{job.sender} share {job.share} of {job.shares}: another process sends for it")
             missing = []

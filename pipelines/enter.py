@@ -232,7 +232,7 @@ def _let_in(
         row = tx.execute(sa.select(occurrences).where(occurrences.c.id == occurrence_id)).one()
     if row.done_at is not None:
         return
-    people = pl.read_parquet(home.lake.path(row.audience_file)).slice(row.position)
+    people = pl.read_parquet(home.lake.path(row.audience_file), glob=False).slice(row.position)
     waiting = people.filter(pl.col("enter_at") > now)
     people = people.head(people.height - waiting.height)
     judged = _judge(home, campaign, entry, people, now)

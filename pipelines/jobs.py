@@ -128,9 +128,11 @@ def follow(
     home, live = passing.home, passing.linger > 0
     began = worked = published = time.monotonic()
     told_elsewhere: set[str] = set()
+    most = passing.backlog or None
+    started = sending.start(most)
     while not stop.is_set():
-        started = sending.start(passing.backlog or None)
         made = turn(home, passing.lease, final=not live)
+        started += sending.start(most)  # what was planned just now does not wait for the next turn
         _show(context, passing, made)
         for line in progress.lines():
             context.log.info(line)
@@ -141,7 +143,7 @@ def follow(
         # What another process sends is waited for by a pass that somebody waits for; a live one looks in again.
         at_work = sending.working() if live else sending.busy() or bool(sending.elsewhere)
         if made.anything or started or at_work:
-            worked = now
+            worked, started = now, 0
         elif now - worked >= passing.linger:
             return
         if live and now - began > LIVE_SECONDS:

@@ -80,7 +80,8 @@ class LaneReport:
         counts = {name: getattr(self, name) for name in ("accepted", "refused", "unknown", "skipped")}
         told = ", ".join([f"{self.posted} posted", *[f"{number} {name}" for name, number in counts.items() if number]])
         codes = ", ".join(f"{code} × {number}" for code, number in sorted(self.codes.items()))
-        return f"{self.sender}: {told}{f' (codes {codes})' if codes else ''}{f'; ended: {self.ended}' if self.ended else ''}"
+        ended = f"; ended: {self.ended}" if self.ended else ""
+        return f"{self.sender}: {told}{f' (codes {codes})' if codes else ''}{ended}"
 
 
 class Lane:
@@ -160,7 +161,9 @@ class Lane:
                 )
                 if not self.idle:
                     idle_since = time.monotonic()
-                elif began - idle_since >= self.job.linger and not await loop.run_in_executor(commits, self._retry_soon):
+                elif began - idle_since < self.job.linger:
+                    pass
+                elif not await loop.run_in_executor(commits, self._retry_soon):
                     return "nothing left to send"
                 await asyncio.sleep(max(0.0, TURN - (time.monotonic() - began)))
         except LeaseLost:

@@ -52,9 +52,7 @@ WHERE p.left_at IS NULL AND p.state = 'active' AND p.wake_at <= :now AND p.campa
   AND NOT EXISTS (SELECT 1 FROM message m WHERE m.participant_id = p.id AND m.step = p.step AND m.visit = p.visit)
   AND NOT EXISTS (SELECT 1 FROM skip s WHERE s.participant_id = p.id AND s.step = p.step AND s.visit = p.visit)
 """
-_OF_TEMPLATE = (
-    "SELECT m.id FROM message m WHERE m.state IN ('planned', 'held') AND m.template = ? AND m.language = ?"
-)
+_OF_TEMPLATE = "SELECT m.id FROM message m WHERE m.state IN ('planned', 'held') AND m.template = ? AND m.language = ?"
 _FIXED = ["contact_id", "phone", "locale", "timezone", "opted_in", "opt_out_scope"]
 
 
@@ -168,7 +166,7 @@ def _spec(campaign: Campaign, message: TemplateMessage, template: Template) -> M
     try:
         return spec_for(message, campaign.variables, template)
     except ProjectError as error:
-        return f"{template.language}: {error.problems[0].what}"
+        return f"{template.language}: {error.problems[0].message}"
 
 
 def _render_part(
@@ -279,7 +277,7 @@ def _refusals(home: Home, people: pl.DataFrame, now: datetime) -> list[pl.Expr |
     unreachable = ledger.frame("SELECT phone FROM unreachable", {"phone": pl.String}).get_column("phone").implode()
     capped = (
         ledger.frame(
-            f"SELECT DISTINCT contact_id FROM message WHERE error_code = {MARKETING_CAP} AND failed_at > ?",
+            f"SELECT contact_id FROM message WHERE error_code = {MARKETING_CAP} AND failed_at > ?",
             {"contact_id": pl.String},
             (to_us(now - DAY),),
         )

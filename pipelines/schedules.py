@@ -6,7 +6,8 @@ the ledger, made by the pass.
 
 import dagster as dg
 
-from pipelines.sensors import ACTIVE, PASS_CONFIG
+from pipelines.sensors import PASS_CONFIG, Due, held_and_waiting, wants_pass
+from resources.definitions import HomeResource
 
 
 @dg.schedule(
@@ -16,9 +17,12 @@ from pipelines.sensors import ACTIVE, PASS_CONFIG
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="A pass a minute, unless one is on its way or at work.",
 )
-def every_minute(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """A pass, unless there is one."""
-    statuses = [*ACTIVE, dg.DagsterRunStatus.STARTED]
-    if context.instance.get_runs_count(dg.RunsFilter(job_name="one_pass", statuses=statuses)):
-        return dg.SkipReason("a pass is at work or on its way")
-    return dg.RunRequest(run_config=PASS_CONFIG)
+def every_minute(context: dg.ScheduleEvaluationContext, home: HomeResource) -> dg.RunRequest | dg.SkipReason:
+    """A pass, unless there is one. The lease says so: a run whose process is gone may look alive for an hour."""
+    opened = home.open()
+    try:
+        held, waiting = held_and_waiting(opened, context.instance)
+    finally:
+        opened.close()
+    why_not = wants_pass(Due(occurrences=1), lease_held=held, waiting_runs=waiting)
+    return dg.SkipReason(why_not) if why_not is not None else dg.RunRequest(run_config=PASS_CONFIG)

@@ -5,12 +5,14 @@ compare the landing zone with the ledger's cursors. They ask for a pass and neve
 found out by the pass itself, so an extra pass does no harm and a missing one only waits for the next.
 """
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import dagster as dg
 
 from journey.clock import to_us
+from pipelines.dispatch import RUN_SECONDS
 from resources.definitions import PASS, HomeResource
 from resources.home import Home
 from resources.ledger import US
@@ -22,6 +24,9 @@ reaches the wire without the seconds that starting a run takes."""
 
 BACKLOG = 10.0
 """Seconds of backlog above which a sender is left to the job `dispatch`."""
+
+HANDOVER = 45.0
+"""Seconds before the end of a dispatch at which its successor is asked for: a run takes some ten to come up."""
 
 PASS_CONFIG = {"resources": {"passing": {"config": {"linger": LINGER, "backlog": BACKLOG}}}}
 
@@ -57,12 +62,15 @@ def wants_pass(due: Due, *, lease_held: bool, waiting_runs: int) -> str | None:
     return None
 
 
-def wants_dispatch(waiting: dict[str, int], paces: dict[str, float], held: Collection[str], runs: int) -> str | None:
-    """Why no dispatch is asked for; None where one is. `held`: the names of leases in force."""
-    if runs:
+def wants_dispatch(
+    waiting: dict[str, int], paces: dict[str, float], held: Collection[str], runs: int, ending: int
+) -> str | None:
+    """Why no dispatch is asked for; None where one is. `held`: the names of leases in force; `runs`: dispatches on
+    their way or at work; `ending`: those of them whose time is nearly over, and whose leases a successor waits for."""
+    if runs > ending:
         return "a dispatch is at work or on its way"
     senders = [name for name, messages in waiting.items() if messages > BACKLOG * paces.get(name, 1.0)]
-    free = [name for name in senders if not any(lease.startswith(f"send:{name}:") for lease in held)]
+    free = [name for name in senders if ending or not any(lease.startswith(f"send:{name}:") for lease in held)]
     return None if free else "no sender has more to send than a pass does by itself"
 
 
@@ -71,8 +79,8 @@ def look(home: Home) -> Due:
     now = to_us(home.clock())
     with home.ledger.read() as tx:
         people = tx.exec_driver_sql(
-            "SELECT count(*) FROM (SELECT 1 FROM participant p JOIN campaign c ON c.name = p.campaign AND c.live"
-            " WHERE p.left_at IS NULL AND p.wake_at <= ? LIMIT 1)",
+            "SELECT count(*) FROM (SELECT 1 FROM campaign c CROSS JOIN participant p ON p.campaign = c.name"
+            " WHERE c.live AND p.left_at IS NULL AND p.wake_at <= ? LIMIT 1)",
             (now,),
         ).scalar_one()
         occurrences = tx.exec_driver_sql(
@@ -80,10 +88,10 @@ def look(home: Home) -> Due:
             " WHERE o.done_at IS NULL AND o.next_at <= ?",  # one whose segment fails waits for the next minute
             (now,),
         ).scalar_one()
-        sending = tx.exec_driver_sql(
-            "SELECT count(*) FROM lease WHERE name LIKE 'send:%' AND until > ?", (int(home.wall() * US),)
-        ).scalar_one()
-    messages = 0 if sending else sum(backlog(home.ledger, now, int(home.wall() * US)).values())
+        senders = tx.exec_driver_sql("SELECT name FROM sender").scalars().all()
+    held = [lease.name for lease in home.ledger.leases()]
+    free = [name for name in senders if not any(lease.startswith(f"send:{name}:") for lease in held)]
+    messages = sum(backlog(home.ledger, now, int(home.wall() * US), free).values())
     files = home.landing.pending(home.wall(), ["contacts", "events", "webhooks"])
     return Due(len(files), int(people), messages, int(occurrences))
 
@@ -98,11 +106,11 @@ def something_due(context: dg.SensorEvaluationContext, home: HomeResource) -> dg
     """A pass when anything is due."""
     opened = home.open()
     try:
-        held = any(lease.name == PASS for lease in opened.ledger.leases())
+        held, runs = held_and_waiting(opened, context.instance)
         found = Due() if held else look(opened)
     finally:
         opened.close()
-    why_not = wants_pass(found, lease_held=held, waiting_runs=_runs(context, "one_pass", ACTIVE))
+    why_not = wants_pass(found, lease_held=held, waiting_runs=runs)
     if why_not is not None:
         return dg.SkipReason(why_not)
     return dg.SensorResult(
@@ -126,9 +134,20 @@ def much_to_send(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.
         held = [lease.name for lease in opened.ledger.leases()]
     finally:
         opened.close()
-    why_not = wants_dispatch(waiting, paces, held, _runs(context, "dispatch", [*ACTIVE, dg.DagsterRunStatus.STARTED]))
+    started = context.instance.get_run_records(
+        dg.RunsFilter(job_name="dispatch", statuses=[dg.DagsterRunStatus.STARTED])
+    )
+    ending = sum(time.time() - (run.start_time or 0.0) > RUN_SECONDS - HANDOVER for run in started)
+    runs = len(started) + _runs(context.instance, "dispatch", ACTIVE)
+    why_not = wants_dispatch(waiting, paces, held, runs, ending)
     return dg.SkipReason(why_not) if why_not is not None else dg.SensorResult(run_requests=[dg.RunRequest()])
 
 
-def _runs(context: dg.SensorEvaluationContext, job: str, statuses: list[dg.DagsterRunStatus]) -> int:
-    return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=statuses))
+def held_and_waiting(home: Home, instance: dg.DagsterInstance) -> tuple[bool, int]:
+    """Whether a pass is at work (whoever runs it), and how many runs of it are on their way."""
+    held = any(lease.name == PASS for lease in home.ledger.leases())
+    return held, _runs(instance, "one_pass", ACTIVE)
+
+
+def _runs(instance: dg.DagsterInstance, job: str, statuses: list[dg.DagsterRunStatus]) -> int:
+    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=statuses))

@@ -31,7 +31,7 @@ class Bodies:
         with self._lock:
             series = self._files.get(file_id)
             if series is None:
-                series = pl.read_parquet(self.lake.path(file_id), columns=["body"]).get_column("body")
+                series = pl.read_parquet(self.lake.path(file_id), columns=["body"], glob=False).get_column("body")
                 self._files[file_id] = series
                 if len(self._files) > self.keep:
                     self._files.popitem(last=False)

@@ -22,6 +22,7 @@ from journey.contact_rows import (
     column_findings,
     contact_schema,
     evidence,
+    known_column,
     property_columns,
     read_contacts,
 )
@@ -84,6 +85,8 @@ def take_in_contacts(
     for stat in landing.pending(wall, ["contacts"]):
         try:
             taken.append(intake.take(stat, wall, final))
+        except FileNotFoundError:  # renamed or removed since it was listed
+            continue
         except (OSError, pl.exceptions.PolarsError, UnicodeError) as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     if taken:
@@ -140,6 +143,8 @@ class _Intake:
         first = True
         for rows in self._raw_parts(stat):
             if first:
+                if not {"contact_id", "phone"} & {known_column(name) for name in rows.cells}:
+                    raise OSError("it has neither a column `phone` nor `contact_id`")
                 header = ",".join(rows.cells)
                 rows = replace(rows, bad=pl.concat([column_findings(rows.cells, header), rows.bad]))
             first = False
@@ -150,7 +155,7 @@ class _Intake:
             with stat.path.open("rb") as lines:
                 yield from csv_rows(lines, BATCH)
             return
-        scan = pl.scan_parquet(stat.path)
+        scan = pl.scan_parquet(stat.path, glob=False)
         total = int(scan.select(pl.len()).collect().item())
         for start in range(0, max(total, 1), BATCH):
             yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)

@@ -259,7 +259,7 @@ def _scan(file: Path, schema: Mapping[str, pl.DataType], columns: Sequence[str])
         else pl.lit(None, schema[name]).alias(name)
         for name in columns
     ]
-    return pl.scan_parquet(file).select(expressions)
+    return pl.scan_parquet(file, glob=False).select(expressions)
 
 
 def _read(files: Sequence[str], sql: Mapping[str, str], more: str = "") -> str:

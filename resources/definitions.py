@@ -27,7 +27,7 @@ class HomeResource(dg.ConfigurableResource["HomeResource"]):
     """A project home. Empty fields: ESTAFETTE_HOME (else the working directory) and ESTAFETTE_NOW (else real time)."""
 
     path: str = Field(default="", description="The project home.")
-    now: str = Field(default="", description="A time at which the campaign's clock stands still, for tests and replays.")
+    now: str = Field(default="", description="A time at which the campaign's clock stands still: tests, replays.")
 
     def open(self) -> Home:
         """The home, opened; whoever opens it closes it."""

@@ -19,12 +19,13 @@ from journey.event_rows import (
     IdenticalLines,
     derive_ids,
     event_key,
+    known_field,
     read_json_events,
     read_table_events,
 )
 from journey.phones import stranger_id
 from journey.properties import TIME
-from journey.rows import frame_rows
+from journey.rows import Rows, frame_rows
 from resources.contact_intake import IntakeRules, TakenFile, set_aside
 from resources.contacts import Contacts
 from resources.lake import Lake
@@ -106,6 +107,8 @@ def take_in_events(
     for stat in landing.pending(wall, ["events"]):
         try:
             taken.append(intake.take(stat, wall, final))
+        except FileNotFoundError:  # renamed or removed since it was listed
+            continue
         except (OSError, pl.exceptions.PolarsError, UnicodeError) as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     return taken
@@ -154,16 +157,23 @@ class _Intake:
         return self._write(taken, stat, last, cursor)
 
     def _parts(self, stat: FileStat) -> Iterator[EventRows]:
-        region, timezone = self.rules.region, self.rules.timezone
+        first = True
+        for rows in self._raw_parts(stat):
+            fields = {known_field(name) for name in rows.cells}
+            if first and not ({"event", "occurred_at"} <= fields and fields & {"contact_id", "phone"}):
+                raise OSError("it needs the columns `event`, `occurred_at`, and `contact_id` or `phone`")
+            first = False
+            yield read_table_events(rows, self.rules.region, self.rules.timezone)
+
+    def _raw_parts(self, stat: FileStat) -> Iterator[Rows]:
         if stat.form == "csv":
             with stat.path.open("rb") as lines:
-                for rows in csv_rows(lines, BATCH):
-                    yield read_table_events(rows, region, timezone)
+                yield from csv_rows(lines, BATCH)
             return
-        scan = pl.scan_parquet(stat.path)
+        scan = pl.scan_parquet(stat.path, glob=False)
         total = int(scan.select(pl.len()).collect().item())
         for start in range(0, max(total, 1), BATCH):
-            yield read_table_events(frame_rows(scan.slice(start, BATCH).collect(), start + 1), region, timezone)
+            yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)
 
     def _feed(self, stat: FileStat, until: int) -> None:
         """Tells the counter of the lines read in earlier passes: identical ones of one file are different events."""

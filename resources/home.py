@@ -105,6 +105,7 @@ class Home:
         senders = project.settings.senders
         with self.ledger.write() as tx:
             know_senders(tx, {name: float(sender.messages_per_second) for name, sender in senders.items()})
+        self.contacts.stated = dict(project.settings.properties)
         self.__dict__["project"] = project
 
     def _load(self) -> Project:

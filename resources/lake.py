@@ -115,7 +115,7 @@ class Lake:
         files = self.files(name)
         if not files:
             return pl.LazyFrame(schema=schema or {})
-        return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore")
+        return pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", glob=False)
 
     # -- keeping house -----------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Lake:
         return gone
 
     def _merge(self, name: str, rows: Sequence[sa.Row[tuple[object, ...]]], lease: Lease | None) -> int:
-        frame = pl.concat([pl.read_parquet(self.root / str(row.path)) for row in rows], how="diagonal_relaxed")
+        frame = pl.concat([pl.read_parquet(self.root / str(row.path), glob=False) for row in rows], how="diagonal_relaxed")
         lows = [int(str(row.min_at)) for row in rows if row.min_at is not None]
         highs = [int(str(row.max_at)) for row in rows if row.max_at is not None]
         made = self.put(name, frame)

@@ -144,7 +144,6 @@ class Outbox:
             skip(tx, skips, now)
         return claimed, len(skips)
 
-
     def _candidates(self, tx: sa.Connection, want: int, now: int, wall: int) -> list[sa.Row[Any]]:
         """The next `want` of every campaign that may send, in the order of all: priority, due time, id."""
         may = sa.select(campaigns.c.name).where(campaigns.c.live, campaigns.c.stopped_at.is_(None))
@@ -173,6 +172,8 @@ def skip(tx: sa.Connection, rows: Sequence[tuple[int, SkipReason, str | None]], 
 
     One that a lane has stamped meanwhile goes out and is no skip.
     """
+    last = "SELECT COALESCE(max(id), 0) FROM skip"
+    before = int(tx.exec_driver_sql(last).scalar_one())
     tx.exec_driver_sql(
         "INSERT INTO skip (participant_id, campaign, step, visit, contact_id, reason, detail, message_id, skipped_at)"
         " SELECT participant_id, campaign, step, visit, contact_id, ?, ?, id, ? FROM message WHERE id = ?"
@@ -185,8 +186,7 @@ def skip(tx: sa.Connection, rows: Sequence[tuple[int, SkipReason, str | None]], 
         [(message_id,) for message_id in ids],
     )
     mark_dirty(tx, "message", ids)
-    made = select_in(tx, "SELECT id FROM skip WHERE message_id IN :ids", ids)
-    mark_dirty(tx, "skip", [row.id for row in made])
+    mark_dirty(tx, "skip", range(before + 1, int(tx.exec_driver_sql(last).scalar_one()) + 1))
     statuses.wake(tx, ids, now)
 
 
@@ -361,8 +361,7 @@ def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int,
     """Whether a message of a share is to be tried again between `wall` and `until` (wall)."""
     with ledger.read() as tx:
         row = tx.exec_driver_sql(
-            f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before > ?"
-            " AND m.not_before <= ? LIMIT 1",
+            f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before > ? AND m.not_before <= ? LIMIT 1",
             (sender, now, shares, share, wall, until),
         ).one_or_none()
     return row is not None

@@ -24,6 +24,7 @@ from journey.reading import editor_schema
 from journey.source import Source, dotted, parse_source
 from journey.spelling import suggest
 from journey.template import Template, parse_library
+from resources.segment_guard import check_query
 from resources.settings import FILE, Settings, load_settings
 
 #: Columns of contacts beside their properties that a filter may name.
@@ -201,13 +202,18 @@ def _segments(home: Path, problems: list[Problem]) -> tuple[dict[str, Segment], 
             if found:
                 unread.setdefault(name, []).extend(found)
                 problems += found
-    between = check_segments(segments, set(unread))
+    between = [*check_segments(segments, set(unread)), *_refused(segments)]
     problems += between
     wrong = {problem.file for problem in between}
     broken = set(unread) | {name for name, one in segments.items() if one.file in wrong}
     while more := {name for name, one in segments.items() if name not in broken and _needs(one) & broken}:
         broken |= more
     return {name: one for name, one in segments.items() if name not in broken}, broken
+
+
+def _refused(segments: Mapping[str, Segment]) -> list[Problem]:
+    """SQL segments that are no single SELECT over contacts and events."""
+    return [problem for one in segments.values() if one.kind == "sql" for problem in check_query(one)]
 
 
 def _needs(segment: Segment) -> set[str]:

@@ -5,6 +5,7 @@ it gives is walked against lists of what is allowed. A list of what is forbidden
 even a CTE delete, insert and COPY to a file, and calls the statement a SELECT.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,7 @@ def check_query(segment: Segment) -> list[Problem]:
     return [Problem(segment.file, refusal.line or 1, "", refusal.what, refusal.mend)]
 
 
+@functools.lru_cache(maxsize=256)  # a live pass looks at the project's files each second
 def refuse(text: str) -> Refusal | None:
     """Why `text` is not one plain SELECT over contacts and events; None where it is."""
     with duckdb.connect(":memory:") as con:

@@ -185,6 +185,7 @@ sa.Index(
 )
 sa.Index(
     "participant_due",
+    participant.c.campaign,
     participant.c.wake_at,
     sqlite_where=participant.c.left_at.is_(None),
     postgresql_where=participant.c.left_at.is_(None),

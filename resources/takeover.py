@@ -35,7 +35,7 @@ def rewrite(lake: Lake, takeovers: Mapping[str, str]) -> list[tuple[int, LakeFil
             path = lake.root / str(row.path)
             if not _names(path, old):
                 continue
-            frame = pl.read_parquet(path).with_columns(pl.col("contact_id").replace(dict(takeovers)))
+            frame = pl.read_parquet(path, glob=False).with_columns(pl.col("contact_id").replace(dict(takeovers)))
             made = lake.put(name, frame)
             low, high = (None if one is None else int(str(one)) for one in (row.min_at, row.max_at))
             written.append((int(str(row.id)), LakeFile(name, made.path, made.rows, made.bytes, low, high)))
@@ -52,20 +52,18 @@ def rename(
     for old, new in takeovers.items():
         _leave_twice(tx, old, new, now)
         _enter_apart(tx, old, new)
-        for table in (participant, message, skip):
+        for table in (participant, message, skip, reply, consent_history):
             ids = list(tx.execute(sa.select(table.c.id).where(table.c.contact_id == old)).scalars())
             if ids:
                 tx.execute(table.update().where(table.c.contact_id == old).values(contact_id=new))
                 mark_dirty(tx, table.name, ids)
-        for other in (reply, consent_history):
-            tx.execute(other.update().where(other.c.contact_id == old).values(contact_id=new))
         _suppression(tx, old, new)
 
 
 def _names(path: Path, old: pl.Series) -> bool:
     if "contact_id" not in pl.read_parquet_schema(path):
         return False
-    some = pl.scan_parquet(path).select(pl.col("contact_id").is_in(old.implode()).any())
+    some = pl.scan_parquet(path, glob=False).select(pl.col("contact_id").is_in(old.implode()).any())
     return bool(some.collect(engine="streaming").item())
 
 

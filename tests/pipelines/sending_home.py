@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +13,12 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.enter import add_occurrence
+from pipelines.lane import LaneReport
+from pipelines.sending import Sending
 from pipelines.turn import turn
 from resources.home import Clock, Home
 from resources.template_cache import pull
+from sandbox.testing import Box
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.fromisoformat("2026-12-01T10:00:00+00:00")
@@ -110,13 +114,43 @@ def fence(path: Path) -> None:
     sql(path, "UPDATE lease SET until = 0")
 
 
-def wait_for(what: object, seconds: float = 60.0) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until `what()` is true."""
-    assert callable(what)
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.02)
+
+
+def send(path: Path, stop: threading.Event | None = None) -> list[LaneReport]:
+    """Run lanes on what is planned until they end."""
+    home = open_home(path)
+    try:
+        home.reload()
+        with Sending(home, stop or threading.Event()) as sending:
+            sending.start()
+            wait_for(lambda: not sending.busy())
+        return sending.reports
+    finally:
+        home.close()
+
+
+@contextmanager
+def sending(path: Path, stop: threading.Event) -> Iterator[Sending]:
+    """Lanes at work within the block; at its end they are stopped."""
+    home = open_home(path)
+    try:
+        home.reload()
+        with Sending(home, stop) as lanes:
+            lanes.start()
+            yield lanes
+    finally:
+        home.close()
+
+
+def copies(box: Box) -> int:
+    """The most copies that the sandbox accepted for one person and template."""
+    return int(box.summary()["max_copies"]["per_person_and_template"])
 
 
 @contextmanager

@@ -256,10 +256,12 @@ def test_a_file_can_not_bring_what_estafette_keeps_itself(store: Store) -> None:
 def test_a_file_that_is_none_does_not_stop_the_others(store: Store) -> None:
     store.put("a.parquet", b"not parquet")
     store.put("b.xlsx", b"PK")
+    store.put("b.csv", "name,city\n" + "Zoé,Lyon\n" * 9)
     store.put("c.csv", b"\xff\xfe" + "phone\n0600000001\n".encode("utf-16-le"))
     store.take("d.csv", "phone\n0600000001\n")
     assert store.rows("contact_id") == [(f"whatsapp:{ONE}",)]
     assert {file for file, _, _ in store.bad()} >= {"contacts/a.parquet", "contacts/b.xlsx"}
+    assert [line for file, line, _ in store.bad() if file == "contacts/b.csv"] == [0], "said once, not for each row"
     assert store.take() == TakenFile("contacts", ""), "nothing is pending any more"
 
 
