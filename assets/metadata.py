@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from resources.analyst_db import Published
 
+from resources.analyst_db import Published
 from resources.home import Home
 from resources.segments import Audience
 

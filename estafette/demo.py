@@ -5,7 +5,6 @@ sandbox received must be what the ledger says. Everything is real but the people
 listen on free ports of this machine, and passes are the job that the daemon runs. This room imports Dagster.
 """
 
-import json
 import os
 import shutil
 import threading
@@ -23,7 +22,6 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from estafette import population, scaffold, show
-from estafette.counts import occurrence_funnel
 from estafette.intake import take_in
 from estafette.lease import passing
 from estafette.running import draw_funnel, follow, runnable
@@ -44,7 +42,7 @@ CAMPAIGN = "autumn_offer"
 MARK = ".made-by-estafette-demo"
 FOLDER = ".demo"
 PACE = 600  # messages a second, so that nobody waits for a demo; one lane carries it
-SECRET, TOKEN = "demo-secret", "demo-token"  # noqa: S105 - of the demo's own sandbox
+SECRET, TOKEN = "demo-secret", "demo-token"
 KEPT_OUT = ("ESTAFETTE_LEDGER_URL", "ESTAFETTE_NOW", "ESTAFETTE_HOME")
 BRANCHES = (
     "SELECT from_step, branch, to_step, count(*) AS people FROM participant_steps"

@@ -5,7 +5,6 @@ What belongs here: when to publish and to keep house. What is published, and how
 
 from resources.analyst_db import Published
 from resources.analyst_db import publish as publish_database
-
 from resources.home import Home
 from resources.ledger import Lease
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from resources.events import take_in_events
-
 from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
 from resources.deliveries import TakenWebhooks, take_in_webhooks
+from resources.events import take_in_events
 from resources.home import Home
 from resources.ledger import Lease
 

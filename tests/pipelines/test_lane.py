@@ -20,7 +20,18 @@ from resources.ledger import Ledger
 from sandbox import Config
 from sandbox.limits import busiest_second
 from sandbox.testing import Box, running
-from tests.pipelines.sending_home import copies, open_home, plan_all, process, send, sending, sql, states, wait_for, write_home
+from tests.pipelines.sending_home import (
+    copies,
+    open_home,
+    plan_all,
+    process,
+    send,
+    sending,
+    sql,
+    states,
+    wait_for,
+    write_home,
+)
 
 BOX = Config(now="2026-12-01T10:00:00Z", rate=0, mode="silent")
 FIRST = "+33600000000"
