@@ -4,9 +4,12 @@ What belongs here: assembly. Commands are declared in `estafette.commands`, thin
 this one, imported when a command runs.
 """
 
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -14,10 +17,12 @@ import typer
 from estafette.commands import campaigns, home, servers, work
 from estafette.session import Session, console, print_json
 from journey.problems import EstafetteError, ProjectError, UsageError
+from journey.spelling import nearest
 
 DEBUG = "ESTAFETTE_DEBUG"
 VALUED = ("--home", "--now")
 SECRETS = ("WHATSAPP_TOKEN", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN", "ESTAFETTE_LEDGER_URL")
+NO_COMMAND = re.compile(r"No such command '([^']+)'")
 SHORTEST = 4  # characters of a secret; less would blank out half the sentence
 
 app = typer.Typer(
@@ -55,16 +60,15 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code: 0 done, 1 refused or failed, 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in _before_dashes(given)
     try:
         code = typer.main.get_command(app).main(hoisted(given), prog_name="estafette", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code
     except typer.TyperException as error:  # typer's own, and its parser's
-        return fail(_usage(error), as_json)
+        return fail(_usage(error), given)
     except EstafetteError as error:
-        return fail(error, as_json)
+        return fail(error, given)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("stopped\n")
         return 130
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        return fail(_unforeseen(error), as_json)
+        return fail(_unforeseen(error), given)
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:
@@ -97,17 +101,18 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
     return front + rest
 
 
-def fail(error: EstafetteError, as_json: bool) -> int:
+def fail(error: EstafetteError, arguments: Sequence[str]) -> int:
     """Say what is wrong: a sentence on stderr, and with --json a document on stdout. Gives the exit code."""
     code = 2 if isinstance(error, UsageError) else 1
-    text = _without_secrets(str(error)) or type(error).__name__
+    secrets = _secrets(arguments)
+    text = _without(secrets, str(error)) or type(error).__name__
     out = console(stderr=True)
     for line in text.splitlines():
         out.print(f"estafette: {line}", style="red", soft_wrap=True)
-    if as_json:
+    if "--json" in _before_dashes(arguments):
         problems = [_problem(one) for one in error.problems] if isinstance(error, ProjectError) else []
         said = {"message": error.message, "where": error.where, "mend": error.mend}
-        document = {key: _without_secrets(value) for key, value in said.items()}
+        document = {key: _without(secrets, value) for key, value in said.items()}
         print_json({"error": {**document, **({"problems": problems} if problems else {})}})
     return code
 
@@ -117,6 +122,12 @@ def _usage(error: typer.TyperException) -> UsageError:
     context: typer.Context | None = getattr(error, "ctx", None)
     said = error.format_message() if hasattr(error, "format_message") else str(error)
     path = context.command_path if context is not None else "estafette"
+    unknown = NO_COMMAND.match(said)
+    if unknown is not None:
+        names = [str(one) for one in typer.main.get_command(app).commands]  # type: ignore[attr-defined]
+        near = nearest(unknown[1], names)
+        if near is not None:
+            return UsageError(f"there is no command `{unknown[1]}`", mend=f"Did you mean `{near}`?")
     return UsageError(said.strip().rstrip("."), mend=f"See `{path} --help`")
 
 
@@ -140,18 +151,23 @@ def _unforeseen(error: Exception) -> EstafetteError:
     )
 
 
-def _without_secrets(text: str) -> str:
-    """An error's text without any secret that it may quote, wherever the secret stands."""
+def _secrets(arguments: Sequence[str]) -> list[str]:
+    """Every secret that an error could quote, from the environment and from `.env` of the home that was named."""
     from dotenv import dotenv_values
 
-    given = [one.partition("=")[2] for one in sys.argv if one.startswith("--home=")]
-    given += [sys.argv[place] for place, one in enumerate(sys.argv[1:], 2) if one == "--home" and place < len(sys.argv)]
+    given = [one.partition("=")[2] for one in arguments if one.startswith("--home=")]
+    given += [value for name, value in pairwise(arguments) if name == "--home"]
     dotenv = Session(given[-1] if given else None).home / ".env"
-    known = {**(dotenv_values(dotenv) if dotenv.is_file() else {}), **os.environ}
-    for name in SECRETS:
-        secret = known.get(name)
-        if secret and len(secret) >= SHORTEST:
-            text = text.replace(secret, "…")
+    written: dict[str, str | None] = {}
+    with contextlib.suppress(OSError, UnicodeError):
+        written = dotenv_values(dotenv) if dotenv.is_file() else {}
+    found = [values.get(name) for values in (written, os.environ) for name in SECRETS]
+    return [one for one in found if one and len(one) >= SHORTEST]
+
+
+def _without(secrets: Sequence[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "…")
     return text
 
 

@@ -97,9 +97,8 @@ def _play(session: Session, box: Box, now: _Now, people: int, told: _Teller) -> 
         problems = [one for one in home.project.problems if one.level == "error"]
         if problems:
             raise ProjectError(problems)
-        told(
-            f"Imported {rows['contacts']:,} contacts and {rows['events']:,} purchases; {rows['bad']:,} cells and rows aside"
-        )
+        came = f"{rows['contacts']:,} contacts and {rows['events']:,} purchases"
+        told(f"Imported {came}; {rows['bad']:,} cells and rows aside")
         told(f"Pulled {pulled.templates} templates; `estafette check` finds nothing wrong")
         ids = follow(session, home, runnable(home, CAMPAIGN))
     told(f"Ran {CAMPAIGN} on {now.at:%A %H:%M}: {ids['entered']:,} entered, {ids['accepted']:,} messages accepted")
@@ -261,10 +260,8 @@ def _draw(out: Console, folder: Path, found: dict[str, Any]) -> None:
     if audited["differences"]:
         out.print("\n".join(audited["differences"]), style="bold red")
     else:
-        out.print(
-            f"The sandbox received {audited['received']:,} messages to {audited['people']:,} people; the ledger says the same."
-            " Nobody got one twice."
-        )
+        received = f"The sandbox received {audited['received']:,} messages to {audited['people']:,} people"
+        out.print(f"{received}; the ledger says the same. Nobody got one twice.")
     show.heading(out, "Where to look")
     home = os.path.relpath(folder)
     for what, command in (

@@ -1,8 +1,8 @@
 """`python -m estafette.dev`, which is `make dev`: Dagster's pages and daemon, the gateway and the sandbox together.
 
-What belongs here: starting them as processes of their own, and ending all of them when one ends or Ctrl-C comes. Each is
-a process group, so that what they start ends with them. Where neither the environment nor `.env` says otherwise, the
-home talks to the sandbox.
+What belongs here: starting them as processes of their own, and ending all of them when one ends or Ctrl-C comes. Each
+is a process group, so that what they start ends with them. Where neither the environment nor `.env` says otherwise,
+the home talks to the sandbox.
 """
 
 import argparse
@@ -38,11 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = commands_of(given, environment)
     stop = _Stop()
     children = {name: _start(command, home, environment) for name, command in commands.items()}
-    _say(
-        f"Dagster http://127.0.0.1:{given.ui_port}, gateway http://127.0.0.1:{given.port}"
-        + (f", sandbox http://127.0.0.1:{given.sandbox_port}" if SANDBOX in commands else "")
-        + "; Ctrl-C ends them."
-    )
+    places = {"Dagster": given.ui_port, "gateway": given.port}
+    if SANDBOX in commands:
+        places[SANDBOX] = int(commands[SANDBOX][commands[SANDBOX].index("--port") + 1])
+    _say(", ".join(f"{name} http://127.0.0.1:{port}" for name, port in places.items()) + "; Ctrl-C ends them.")
     try:
         while not stop.came:
             ended = [name for name, child in children.items() if child.poll() is not None]
@@ -71,6 +70,7 @@ def commands_of(given: argparse.Namespace, environment: Mapping[str, str]) -> di
     """What is started. The sandbox only where messages go to this machine."""
     estafette = [sys.executable, "-m", "estafette"]
     dagster = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", "-p", str(given.ui_port)]
+    dagster += ["--log-level", "warning"]
     commands = {"dagster": dagster, "gateway": [*estafette, "serve", "--port", str(given.port)]}
     dotenv = dotenv_values(Path(environment[HOME]) / ".env")
     url = environment.get("WHATSAPP_API_URL") or dotenv.get("WHATSAPP_API_URL") or ""

@@ -100,10 +100,9 @@ def _done(home: Home, ids: Sequence[int]) -> bool:
 
 def _open(home: Home, name: str, ids: Sequence[int]) -> int:
     """Messages that could still go out at this time."""
-    waits = occurrence_funnel(home, name, ids)["held"]
-    states = occurrence_funnel(home, name, ids)["states"]
-    tried = sum(number for why, number in waits.items() if why.startswith(("it is next", "it is tried")))
-    return int(tried + states.get("attempted", 0))
+    found = occurrence_funnel(home, name, ids)
+    tried = sum(number for why, number in found["held"].items() if why.startswith(("it is next", "it is tried")))
+    return int(tried + found["states"].get("attempted", 0))
 
 
 def _entered_or_refused(home: Home, campaign: Campaign, ids: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ from a file, a phone or Meta is read as markup.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +24,7 @@ from journey.problems import Problem
 from journey.shown import ShownButton, ShownMessage
 
 BUBBLE = 54  # columns
+PAUSE = 0.5  # seconds between two looks of a progress bar
 MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "FAIL": ("FAIL", "bold red")}
 _HEADERS = {"image": "Image", "video": "Video", "document": "Document", "location": "Location"}
 
@@ -120,7 +122,7 @@ def _button(button: ShownButton) -> Text:
 @contextmanager
 def progress(console: Console, title: str, look: Callable[[], tuple[int, int]]) -> Iterator[None]:
     """A progress bar on a terminal while the block works. `look` gives (done, of how many), asked from a thread twice a
-    second; nothing at all where stderr is no terminal."""
+    second, less often where it takes long; nothing at all where stderr is no terminal."""
     if not console.is_terminal:
         yield
         return
@@ -132,8 +134,11 @@ def progress(console: Console, title: str, look: Callable[[], tuple[int, int]]) 
     task = bar.add_task(title, total=None)
 
     def follow() -> None:
-        while not over.wait(0.5):
+        pause = PAUSE
+        while not over.wait(pause):
+            began = time.monotonic()
             done, most = look()
+            pause = max(PAUSE, 5 * (time.monotonic() - began))
             bar.update(task, completed=done, total=most or None)
 
     thread = threading.Thread(name="progress", target=follow, daemon=True)

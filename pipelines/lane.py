@@ -239,9 +239,8 @@ class Lane:
 
     def _retry_soon(self) -> bool:
         """Whether a message of this share is to be tried again within the lane's patience."""
-        job, wall = self.job, int(self.ledger.wall() * US)
-        until = wall + int(PATIENCE * US)
-        return retry_within(self.ledger, job.sender, job.share, job.shares, to_us(self.now()), wall, until)
+        job, until = self.job, int((self.ledger.wall() + PATIENCE) * US)
+        return retry_within(self.ledger, job.sender, job.share, job.shares, to_us(self.now()), until)
 
     async def _tick(self, api: Sender) -> None:
         """Post what the pacer allows, until the lane is over."""

@@ -63,7 +63,7 @@ class PassResource(HomeResource):
         home = self.open()
         try:
             ledger = home.ledger
-            lease = _wait(ledger, self.wait, f"run {context.run_id}")
+            lease = _wait(ledger, self.wait, f"run {context.run.run_id if context.run else ''}")
             with keep(ledger, lease):
                 home.reload()
                 self._home, self._lease = home, lease

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import polars as pl
 
-from journey.clock import to_us
+from journey.clock import from_us, to_us
 from journey.codes import MARKETING_STOPPED, explain
 from journey.consent import changes_frame
 from journey.webhook import Parsed, parse
@@ -24,6 +24,7 @@ from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.landing import FileStat
 from resources.ledger import Lease, chunks, select_in
+from resources.outbox import REFUSED_MARKETING
 from resources.quarantine import put_aside
 from resources.statuses import Folded
 
@@ -56,6 +57,7 @@ class TakenWebhooks:
 def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = False) -> TakenWebhooks:
     """Take in every webhook log file from where it was left. A file that can't be read never stops the others."""
     taken = TakenWebhooks()
+    _marketing_refused(home, lease, now)
     for stat in home.landing.pending(home.wall(), ["webhooks"]):
         taken.files += 1
         try:
@@ -215,6 +217,35 @@ def _marketing_stopped(home: Home, lease: Lease, failed: pl.DataFrame, now: date
         for r in people
     ]
     apply_consent(home.contacts, lease, changes_frame(changes), now)
+
+
+def _marketing_refused(home: Home, lease: Lease, now: datetime) -> None:
+    """131050 in Meta's answer: the lane has put it into force, the contact and the history follow here."""
+    with home.ledger.read() as tx:
+        rows = tx.exec_driver_sql(
+            "SELECT substr(subject, 9) AS contact_id, changed_at FROM suppression"
+            " WHERE cause = ? AND subject LIKE 'contact:%'",
+            (REFUSED_MARKETING,),
+        ).all()
+    if not rows:
+        return
+    phones = dict(home.contacts.find(ids=[row.contact_id for row in rows]).select("contact_id", "phone").iter_rows())
+    changes = [
+        {
+            "contact_id": row.contact_id,
+            "phone": phones.get(row.contact_id),
+            "change": "opted_out",
+            "scope": Scope.marketing.value,
+            "cause": "meta_131050",
+            "source": "messages",
+            "wamid": None,
+            "changed_at": from_us(row.changed_at),
+        }
+        for row in rows
+    ]
+    apply_consent(home.contacts, lease, changes_frame(changes), now)
+    with home.ledger.write(lease) as tx:
+        tx.exec_driver_sql("UPDATE suppression SET cause = 'meta_131050' WHERE cause = ?", (REFUSED_MARKETING,))
 
 
 def _news(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> None:

@@ -25,6 +25,9 @@ from resources.tables import sender as senders
 RETRY_SECONDS = (2.0, 10.0, 40.0)
 """Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
 
+REFUSED_MARKETING = "refused_131050"
+"""The cause of an opt-out that a lane has written and that is not with the contact yet."""
+
 PAIR_SECONDS = 4.0
 PAIR_LONGEST = 256.0
 """131056: 4^n seconds for that person, as Meta asks; capped, because the message expires by itself."""
@@ -312,14 +315,14 @@ def _hold_templates(tx: sa.Connection, ids: Sequence[int], status: str, code: in
 
 
 def _opt_out_marketing(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
-    """131050: no marketing to this person from now on. The contact's row follows when the pass takes it in."""
+    """131050: no marketing to this person from now on. `deliveries` writes it to the contact at the next pass."""
     for row in select_in(tx, "SELECT contact_id, phone FROM message WHERE id IN :ids", ids):
         for subject in (f"contact:{row.contact_id}", f"phone:{row.phone}"):
             tx.exec_driver_sql(
-                "INSERT INTO suppression (subject, scope, cause, changed_at) VALUES (?, 'marketing', 'meta_131050', ?)"
+                "INSERT INTO suppression (subject, scope, cause, changed_at) VALUES (?, 'marketing', ?, ?)"
                 " ON CONFLICT (subject) DO UPDATE SET scope = 'marketing', cause = excluded.cause,"
                 " changed_at = excluded.changed_at WHERE suppression.scope = 'file'",
-                (subject, now),
+                (subject, REFUSED_MARKETING, now),
             )
 
 
@@ -357,12 +360,12 @@ def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None =
         }
 
 
-def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int, wall: int, until: int) -> bool:
-    """Whether a message of a share is to be tried again between `wall` and `until` (wall)."""
+def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int, until: int) -> bool:
+    """Whether a message of a share is to be tried (again) until `until` (wall)."""
     with ledger.read() as tx:
         row = tx.exec_driver_sql(
-            f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before > ? AND m.not_before <= ? LIMIT 1",
-            (sender, now, shares, share, wall, until),
+            f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before <= ? LIMIT 1",
+            (sender, now, shares, share, until),
         ).one_or_none()
     return row is not None
 

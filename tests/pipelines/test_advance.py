@@ -6,7 +6,7 @@ from journey.campaign import Campaign
 from journey.cohort import decide
 from pipelines import advance
 from resources.outbox import Outbox, Settled
-from tests.stage import OFFER, SETTINGS, accepted, person, refused, unknown
+from tests.stage import OFFER, accepted, person, refused, unknown
 
 READ = """
 name: offer
@@ -117,7 +117,7 @@ def test_undelivered_goes_where_not_read_goes_unless_it_is_written(make_home):
 
 def test_a_refusal_takes_on_failure_at_once(make_home):
     text = READ.replace("    on_read", "    on_failure: reminder\n    on_read")
-    stage = started(make_home, text, outcome=refused(131026))
+    stage = started(make_home, text, outcome=refused(130472))
     assert stage.moves() == [("c0", "hello", "on_failure", "reminder")]
 
 
@@ -242,7 +242,7 @@ def test_the_wait_for_a_read_runs_from_the_attempt_where_it_stayed_unknown(make_
 def test_a_new_version_takes_effect_at_the_next_move(make_home):
     stage = started(make_home)
     first = stage.home.project.campaigns["offer"].version
-    stage.campaign(READ.replace("not_read: reminder", "not_read: last_call"))
+    stage.campaign(READ.replace("read: last_call, not_read: reminder", "read: reminder, not_read: last_call"))
     second = stage.home.project.campaigns["offer"].version
     stage.turn()
     assert stage.value("SELECT version FROM participant") == first
@@ -318,9 +318,3 @@ def test_who_is_woken_by_a_lane_while_waits_are_written_stays_awake(make_home, m
     monkeypatch.undo()
     stage.turn()
     assert stage.reasons() == {"end": 1}
-
-
-def test_settings_are_those_of_the_house(make_home):
-    stage = make_home(settings=SETTINGS.replace("opted_in}", "not_opted_in}"))
-    stage.run()
-    assert stage.skips() == {"not_opted_in": 3}

@@ -1,0 +1,250 @@
+"""Entering: who comes in, how often, when, and why the others do not."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.stage import OFFER, person
+
+RULE = OFFER.replace("steps:", "settings: {re_entry: %s}\nsteps:")
+CRON = OFFER.replace("segment: everyone}", 'segment: everyone, when: {%s}}').replace(
+    "steps:", "settings: {re_entry: %s}\nsteps:"
+)
+AT = OFFER.replace("segment: everyone}", "segment: everyone, when: {%s}}")
+BEFORE = "2026-11-30T00:00:00+00:00"  # a Monday
+
+
+def entered(stage):
+    return [row[0] for row in stage.rows("SELECT contact_id FROM participant ORDER BY id")]
+
+
+def occurrences(stage):
+    return [row[0] for row in stage.rows("SELECT name FROM occurrence ORDER BY id")]
+
+
+def leave(stage):
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE participant SET left_at = ?, state = 'ended', reason = 'end'", (stage.us,))
+
+
+def test_an_occurrence_lets_everyone_in_once_however_often_a_pass_runs(make_home):
+    stage = make_home()
+    stage.run()
+    for _ in range(3):
+        stage.turn()
+    assert entered(stage) == ["c0", "c1", "c2"]
+    assert stage.outcomes() == {"entered": 3}
+
+
+def test_who_is_inside_is_refused_and_that_is_written_down(make_home):
+    stage = make_home(campaigns=[RULE % "always"])
+    stage.run()
+    stage.contacts([person(7)])
+    stage.run()
+    assert entered(stage) == ["c0", "c1", "c2", "c7"]
+    assert stage.outcomes() == {"entered": 4, "already_in": 3}
+
+
+def test_the_ledger_itself_refuses_a_second_open_passage(make_home):
+    stage = make_home(contacts=1)
+    stage.run()
+    with pytest.raises(Exception, match="UNIQUE"), stage.home.ledger.write() as tx:
+        tx.exec_driver_sql(
+            "INSERT INTO participant SELECT id + 1, campaign, version, contact_id, key, entry, occurrence, priority,"
+            " attributes, entered_at + 1, not_after, step, visit, arrived_at, wake_at, state, left_at, reason"
+            " FROM participant"
+        )
+
+
+@pytest.mark.parametrize("text", [OFFER, RULE % "once"])
+def test_once_is_once_and_the_default_without_a_schedule(make_home, text):
+    stage = make_home(campaigns=[text])
+    stage.run()
+    leave(stage)
+    stage.later(days=400).run()
+    assert stage.outcomes() == {"entered": 3, "re_entry": 3}
+
+
+def test_always_lets_people_in_again_once_they_have_left(make_home):
+    stage = make_home(campaigns=[RULE % "always"])
+    stage.run()
+    leave(stage)
+    stage.later(minutes=1).run()
+    assert stage.outcomes() == {"entered": 6}
+
+
+def test_times_per_is_a_rolling_window_from_entering(make_home):
+    stage = make_home(campaigns=[RULE % "{times: 2, per: 7d}"], contacts=1)
+    for days, outcome in ((0, 1), (3, 2), (3, 2), (1, 3), (2, 3), (1, 4)):
+        stage.later(days=days).run()
+        leave(stage)
+        assert stage.outcomes()["entered"] == outcome, days
+    assert stage.outcomes() == {"entered": 4, "re_entry": 2}
+
+
+def test_each_of_two_entries_counts_for_the_rule(make_home):
+    two = OFFER.replace("steps:", "  - audience: {segment: some}\nsteps:")
+    segments = {"everyone.yaml": "all:\n  - {user: {country: FR}}\n", "some.sql": "select 'c1' as contact_id"}
+    stage = make_home(campaigns=[two], segments=segments)
+    stage.run()
+    assert entered(stage) == ["c0", "c1", "c2"]
+    assert stage.outcomes() == {"entered": 3, "already_in": 1}
+
+
+def test_cron_makes_one_occurrence_a_firing(make_home):
+    stage = make_home(BEFORE, campaigns=[CRON % ('cron: "0 10 * * *"', "always")], contacts=1)
+    stage.turn()
+    assert occurrences(stage) == []
+    for hour in (9, 9, 10, 33, 33):  # 10:00 in Paris is 9:00 UTC
+        stage.at(BEFORE).later(hours=hour).turn()
+        leave(stage)
+    assert occurrences(stage) == ["2026-11-30T09:00:00Z", "2026-12-01T09:00:00Z"]
+    assert stage.outcomes() == {"entered": 2}
+
+
+def test_after_downtime_only_the_latest_missed_occurrence_runs_and_late_bounds_it(make_home):
+    stage = make_home(BEFORE, campaigns=[CRON % ('cron: "0 10 * * *", late: 2h', "always")], contacts=1)
+    stage.turn()
+    stage.at("2026-12-05T10:59:00+00:00").turn()
+    assert occurrences(stage) == ["2026-12-05T09:00:00Z"]
+    assert stage.outcomes() == {"entered": 1}
+    leave(stage)
+    stage.at("2026-12-08T11:00:01+00:00").turn()
+    assert stage.outcomes() == {"entered": 1, "too_late": 1}
+
+
+def test_at_runs_once_at_its_time(make_home):
+    stage = make_home(BEFORE, campaigns=[AT % 'at: "2026-12-01 10:00"'])
+    stage.at("2026-12-01T08:59:59+00:00").turn()
+    assert entered(stage) == []
+    for _ in range(2):
+        stage.at("2026-12-01T09:00:00+00:00").turn()
+    assert len(entered(stage)) == 3
+    stage.later(days=1).turn()
+    assert stage.outcomes() == {"entered": 3}
+
+
+def test_not_after_bounds_entering(make_home):
+    text = AT % 'at: "2026-12-01 10:00", not_after: "2026-12-01 10:30", late: 5h'
+    stage = make_home(BEFORE, campaigns=[text])
+    stage.turn()
+    stage.at("2026-12-01T09:30:01+00:00").turn()
+    assert stage.outcomes() == {"too_late": 3}
+    assert entered(stage) == []
+
+
+def test_each_contact_enters_at_its_own_local_time(make_home):
+    people = [
+        person(0, timezone="Asia/Tokyo"), person(1, timezone="Europe/Paris"), person(2, timezone="America/New_York"),
+        person(3, timezone=""),
+    ]  # fmt: skip
+    text = AT % 'at: "2026-12-02 10:00", timezone: contact, fallback: Europe/Lisbon'
+    stage = make_home(BEFORE, campaigns=[text], contacts=people)
+    stage.turn()
+    came = {}
+    for moment in ("2026-12-02T00:59:00", "2026-12-02T01:00:00", "2026-12-02T09:00:00", "2026-12-02T10:00:00", "2026-12-02T15:00:00"):
+        stage.at(f"{moment}+00:00").turn()
+        came |= {contact: moment[11:16] for contact in entered(stage) if contact not in came}
+    assert came == {"c0": "01:00", "c1": "09:00", "c3": "10:00", "c2": "15:00"}
+    assert len(occurrences(stage)) == 1
+
+
+def test_the_segment_is_evaluated_once_and_its_rows_are_kept(make_home):
+    people = [person(0, timezone="Asia/Tokyo"), person(1, timezone="Europe/Paris")]
+    stage = make_home(BEFORE, campaigns=[AT % 'at: "2026-12-02 10:00", timezone: contact'], contacts=people)
+    stage.turn()
+    stage.at("2026-12-02T01:00:00+00:00").turn()
+    stage.contacts([person(5, timezone="Europe/Paris")])
+    stage.at("2026-12-02T09:00:00+00:00").turn()
+    assert entered(stage) == ["c0", "c1"]
+
+
+@pytest.mark.parametrize(("if_past", "outcome"), [
+    ("skip", {"entered": 1, "too_late": 1}), ("now", {"entered": 2}), ("next_day", {"entered": 1}),
+])  # fmt: skip
+def test_if_past_says_what_becomes_of_those_whose_time_was_over(make_home, if_past, outcome):
+    people = [person(0, timezone="Asia/Tokyo"), person(1, timezone="America/New_York")]
+    text = AT % f'at: "2026-12-02 10:00", timezone: contact, if_past: {if_past}'
+    stage = make_home("2026-12-02T05:00:00+00:00", contacts=people, campaigns=[])
+    stage.turn()
+    stage.campaign(text).turn()
+    stage.at("2026-12-02T15:00:00+00:00").turn()
+    assert stage.outcomes() == outcome
+    if if_past == "next_day":
+        stage.at("2026-12-03T01:00:00+00:00").turn()
+        assert stage.outcomes() == {"entered": 2}
+
+
+def test_nobody_enters_a_stopped_campaign(make_home):
+    stage = make_home(BEFORE, campaigns=[AT % 'at: "2026-12-01 10:00"'])
+    stage.turn()
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE campaign SET stopped_at = 1")
+    stage.at("2026-12-01T09:30:00+00:00").turn()
+    assert (entered(stage), occurrences(stage)) == ([], [])
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE campaign SET stopped_at = NULL")
+    stage.at("2026-12-01T10:00:00+00:00").turn()
+    assert stage.outcomes() == {"entered": 3}
+
+
+@pytest.mark.parametrize("change", [("sender: main", "sender: main\ndraft: true"), ("template: hello", "template: nothing")])
+def test_a_draft_and_a_campaign_with_a_hole_enter_nobody(make_home, change):
+    text = AT % 'at: "2026-12-01 10:00"'
+    stage = make_home(BEFORE, campaigns=[text.replace(*change)])
+    stage.at("2026-12-01T09:30:00+00:00").turn()
+    assert (entered(stage), stage.outcomes()) == ([], {})
+
+
+def test_one_campaign_with_a_hole_keeps_no_other_from_running(make_home):
+    broken = OFFER.replace("name: offer", "name: broken").replace("template: hello", "template: nothing")
+    stage = make_home(campaigns=[OFFER, broken])
+    stage.run()
+    assert len(entered(stage)) == 3
+
+
+def test_a_segment_that_fails_is_said_and_tried_again_by_the_next_pass(make_home):
+    broken = {"everyone.sql": "select contact_id from contacts where error('no')"}
+    stage = make_home(segments=broken)
+    result = stage.run()
+    assert result.entered.failed.keys() == {"everyone"}
+    (stage.path / "segments/everyone.sql").write_text("select contact_id from contacts")
+    stage.reload().turn()
+    assert len(entered(stage)) == 3
+
+
+def test_a_new_campaign_with_a_schedule_makes_up_for_nothing(make_home):
+    stage = make_home("2026-12-01T11:00:00+00:00", campaigns=[CRON % ('cron: "0 10 * * *"', "always")])
+    stage.turn()
+    assert occurrences(stage) == []
+
+
+def test_attributes_are_what_the_segment_brought(make_home):
+    stage = make_home(segments={"everyone.sql": "select contact_id, 3 as points, 'a' as tier from contacts"}, contacts=1)
+    stage.run()
+    assert stage.rows("SELECT attributes FROM participant") == [('{"points":3,"tier":"a"}',)]
+
+
+def test_two_runs_at_the_same_moment_are_two_occurrences(make_home):
+    stage = make_home(campaigns=[RULE % "always"], contacts=1)
+    stage.run()
+    stage.run()
+    assert len(set(occurrences(stage))) == 2
+
+
+def test_more_people_than_one_transaction_holds_enter_all(make_home, monkeypatch):
+    monkeypatch.setattr("resources.ledger.chunks.__defaults__", (7, 0.0))
+    stage = make_home(contacts=20)
+    stage.run()
+    assert sorted(entered(stage)) == sorted(f"c{n}" for n in range(20))
+    assert stage.outcomes() == {"entered": 20}
+    assert stage.value("SELECT position FROM occurrence") == 20
+    assert stage.states() == {"planned": 20}
+
+
+def test_the_time_of_entering_is_the_campaigns_clock(make_home):
+    stage = make_home(contacts=1)
+    stage.later(minutes=90).run()
+    (row,) = stage.lake("entries")
+    assert row["met_at"] == stage.now
+    assert stage.now - stage.home.clock() == timedelta(0)

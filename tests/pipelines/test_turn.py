@@ -1,0 +1,174 @@
+"""A whole campaign, turn by turn; and the same campaign with a crash between any two of its transactions."""
+
+import shutil
+from contextlib import contextmanager
+
+from resources.lake import Lake
+from resources.ledger import Ledger
+from tests.stage import NOON, Stage, accepted, person, refused, unknown, write_home
+
+JOURNEY = """
+name: offer
+sender: main
+entries:
+  - audience: {segment: everyone, when: {at: "2026-12-01 13:00"}}
+settings: {when_unknown: {then: resend}}
+steps:
+  hello:
+    message: {template: named, language: fr, variables: {first_name: {user: first_name}}}
+    on_read: {within: 2d, read: last_call, not_read: reminder, undelivered: end}
+    on_skip: {missing_variable: last_call, else: end}
+    on_failure: reminder
+  reminder:
+    message: {template: reminder, language: fr}
+  last_call:
+    message: {template: last_call, language: fr}
+"""
+
+
+def people():
+    rows = [person(number, first_name=f"Jean {number}", opted_in="true") for number in range(9)]
+    rows[3]["first_name"] = ""
+    rows[4]["opted_in"] = "false"
+    return rows
+
+
+def outcome(one):
+    return {1: accepted, 2: refused(130472), 3: unknown}.get(one.id, accepted)(one)
+
+
+def acts():
+    """What happens, one act after the other; each may be cut short and done again."""
+    day = 86_400
+
+    def webhooks(stage):
+        log = stage.path / "landing/webhooks/first.ndjson"
+        if not log.exists():
+            stage.webhook(
+                stage.status_of(1, "read"),
+                *(stage.status_of(i, "delivered") for i in (4, 5)),
+                stage.status_of(6, "failed", code=131050),
+                file="first.ndjson",
+            ).says("+33600000007", "STOP")
+
+    return [
+        (0, None),
+        (0, lambda stage: stage.send(outcome)),
+        (60, webhooks),
+        (day, None),
+        (day + 1, lambda stage: stage.send()),
+        (2 * day, None),
+        (2 * day + 60, lambda stage: stage.send()),
+    ]
+
+
+def facts(stage):
+    """What is true at the end, without the numbers that a crash may change (ids, files)."""
+    sorts = "ORDER BY 1, 2, 3, 4"
+    return {
+        "messages": stage.rows(
+            "SELECT contact_id, step, visit, copy, state, error_code, uid, held_why, template, category, phone"
+            f" FROM message {sorts}"
+        ),
+        "participants": stage.rows(f"SELECT contact_id, step, state, reason, visit, version FROM participant {sorts}"),
+        "skips": stage.rows(f"SELECT contact_id, step, reason, detail FROM skip {sorts}"),
+        "consent": stage.rows(f"SELECT contact_id, change, scope, cause FROM consent_history {sorts}"),
+        "replies": stage.rows("SELECT contact_id, text, step FROM reply"),
+        "moves": stage.moves(),
+        "entries": sorted((r["contact_id"], r["occurrence"], r["outcome"]) for r in stage.lake("entries")),
+        "events": sorted((r["wamid"], r["status"]) for r in stage.lake("message_events")),
+        "bodies": sorted(
+            (contact, stage.home.bodies.get(file, row))
+            for contact, file, row in stage.rows("SELECT contact_id, body_file, body_row FROM message")
+        ),
+        "contacts": stage.home.contacts.frame(["contact_id", "opted_in", "opt_out_scope"]).sort("contact_id").rows(),
+    }
+
+
+class Crash(Exception):
+    pass
+
+
+@contextmanager
+def crash_at(monkeypatch, target, method, nth):
+    """The nth call of a method raises, before or (for writes) instead of doing anything."""
+    real, calls = getattr(target, method), [0]
+
+    def counted(self, *args, **more):
+        calls[0] += 1
+        if calls[0] == nth:
+            raise Crash
+        return real(self, *args, **more)
+
+    monkeypatch.setattr(target, method, counted)
+    try:
+        yield calls
+    finally:
+        monkeypatch.undo()
+
+
+def play(path, moment, act):
+    """One act, uncut; gives what is true after it."""
+    stage = Stage(path, NOON).at(NOON).later(seconds=moment)
+    try:
+        if act is not None:
+            act(stage)
+        stage.turn()
+        return facts(stage)
+    finally:
+        stage.home.close()
+
+
+def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path, monkeypatch):
+    """Each act is cut at every transaction and every registered file, done again, and must end as if never cut."""
+    home = write_home(tmp_path / "plain", campaigns=[JOURNEY], contacts=people())
+    before = Stage(home, NOON.replace(hour=11))
+    before.turn()
+    before.home.close()
+    cut = 0
+    for number, (moment, act) in enumerate(acts()):
+        start = tmp_path / f"start{number}"
+        shutil.copytree(home, start)
+        expected = play(home, moment, act)
+        for target, method in ((Ledger, "write"), (Lake, "register")):
+            if act is not None and "send" in act.__code__.co_names:
+                continue  # sending has its own rule: what is cut between stamp and answer stays unknown
+            for nth in range(1, 60):
+                again = tmp_path / "again"
+                shutil.copytree(start, again)
+                stage = Stage(again, NOON).at(NOON).later(seconds=moment)
+                if act is not None:
+                    act(stage)
+                try:
+                    with crash_at(monkeypatch, target, method, nth):
+                        stage.turn()
+                except Crash:
+                    cut += 1
+                    ended = False
+                else:
+                    ended = True
+                stage.turn()
+                assert facts(stage) == expected, (number, method, nth)
+                stage.home.close()
+                shutil.rmtree(again)
+                if ended:
+                    break
+    assert cut > 40
+    assert len(expected["messages"]) > 9
+
+
+def test_turns_are_at_rest_when_nothing_is_due(make_home):
+    stage = make_home()
+    assert stage.run().anything
+    assert not stage.turn().anything
+
+
+def test_everyone_gets_each_step_once_however_often_turns_are_made(make_home):
+    plain = JOURNEY.replace("named, language: fr, variables: {first_name: {user: first_name}}", "hello, language: fr")
+    stage = make_home(contacts=5, campaigns=[plain])
+    for _ in range(3):
+        stage.turn()
+    stage.send()
+    for _ in range(3):
+        stage.turn()
+    assert stage.rows("SELECT contact_id, count(*) FROM message GROUP BY 1") == [(f"c{i}", 1) for i in range(5)]

@@ -1,0 +1,278 @@
+"""The webhook log: matching what Meta reports to messages and people, once, whatever is delivered how often."""
+
+import json
+import shutil
+from datetime import timedelta
+
+import pytest
+
+from resources import deliveries
+from tests.stage import OFFER, delivery, person, status_value
+
+READ = f"""{OFFER}    on_read: {{within: 2d, read: reminder, not_read: end}}
+  reminder:
+    message: {{template: reminder, language: fr}}
+"""
+
+
+def sent(make_home, people=2, text=OFFER, **files):
+    stage = make_home(contacts=people, campaigns=[text], **files)
+    stage.run()
+    stage.send()
+    stage.turn()
+    return stage
+
+
+def facts(stage):
+    """All that webhooks may have changed."""
+    return (
+        stage.rows("SELECT id, state, sent_at, delivered_at, read_at, failed_at, wamid FROM message ORDER BY id"),
+        stage.rows("SELECT contact_id, step, state, reason FROM participant ORDER BY id"),
+        stage.rows("SELECT wamid, message_id, text, late FROM reply ORDER BY wamid"),
+        stage.rows("SELECT contact_id, change, scope, cause FROM consent_history ORDER BY id"),
+        stage.rows("SELECT subject, scope FROM suppression ORDER BY 1"),
+        stage.rows("SELECT file, line, reason FROM quarantine ORDER BY 1, 2"),
+        sorted((row["wamid"], row["status"]) for row in stage.lake("message_events")),
+        stage.home.contacts.frame(["contact_id", "opted_in", "opt_out_scope"]).sort("contact_id").rows(),
+    )
+
+
+def test_two_files_with_the_same_content_are_one(make_home):
+    stage = sent(make_home)
+    stage.status(1, "read").status(2, "failed", code=131050).says("+33600000001", "STOP").says("+33600000000", "Bonjour")
+    stage.turn()
+    before = facts(stage)
+    log = stage.path / "landing/webhooks/log.ndjson"
+    shutil.copy(log, log.with_name("again.ndjson"))
+    assert stage.turn().taken.webhooks.lines == 4
+    assert facts(stage) == before
+
+
+def test_a_delivery_that_meta_repeats_in_another_order_changes_nothing(make_home):
+    stage = sent(make_home, text=READ)
+    values = [stage.status_of(1, status) for status in ("sent", "delivered", "read")]
+    stage.webhook(*values).turn()
+    before = facts(stage)
+    stage.webhook(*reversed(values), *values).turn()
+    assert facts(stage) == before
+
+
+def test_a_log_that_grows_is_read_on_from_where_it_was_left(make_home):
+    stage = sent(make_home)
+    stage.status(1, "sent").turn()
+    stage.status(1, "delivered")
+    assert stage.turn().taken.webhooks.lines == 1
+    assert stage.value("SELECT state FROM message WHERE id = 1") == "delivered"
+
+
+def test_one_bad_line_is_put_aside_and_its_neighbours_count(make_home):
+    stage = sent(make_home)
+    stage.status(1, "delivered")
+    with (stage.path / "landing/webhooks/log.ndjson").open("a") as log:
+        log.write("{broken\n")
+    stage.status(2, "delivered").turn()
+    assert stage.states() == {"delivered": 2}
+    assert stage.rows("SELECT file, line FROM quarantine") == [("webhooks/log.ndjson", 2)]
+
+
+@pytest.mark.parametrize(
+    "callback",
+    ["estafette:{other}:1:1:{uid}", "estafette:{installation}:7:1:{uid}", "estafette:{installation}:1:1:5", "1", ""],
+)
+def test_the_callback_of_another_installation_or_epoch_or_message_moves_nothing(make_home, callback):
+    stage = sent(make_home, 1)
+    uid = stage.value("SELECT uid FROM message")
+    installation = stage.home.ledger.meta("installation")
+    text = callback.format(other="0badc0de", installation=installation, uid=uid)
+    stage.webhook(status_value("wamid.foreign", "read", stage.now, callback=text)).turn()
+    assert stage.states() == {"accepted": 1}
+    assert [(row["wamid"], row["message_id"]) for row in stage.lake("message_events")] == [("wamid.foreign", None)]
+
+
+def test_a_status_is_known_by_its_wamid_where_the_callback_is_missing(make_home):
+    stage = sent(make_home, 1)
+    stage.webhook(status_value("wamid.1", "delivered", stage.now)).turn()
+    assert stage.states() == {"delivered": 1}
+
+
+def test_statuses_of_one_wamid_belong_together_where_only_one_says_whose_it_is(make_home):
+    stage = make_home(contacts=1)
+    stage.run()
+    one, two = stage.status_of(1, "sent"), status_value("wamid.1", "delivered", stage.now)
+    stage.webhook(one, two).turn()
+    assert stage.rows("SELECT state, wamid FROM message") == [("delivered", "wamid.1")]
+    assert stage.value("SELECT count(*) FROM early_status") == 0
+
+
+def test_a_status_that_comes_before_its_messages_wamid_is_joined_when_the_answer_comes(make_home):
+    stage = make_home(contacts=1, campaigns=[READ])
+    stage.run()
+    stage.webhook(status_value("wamid.1", "read", stage.now), status_value("wamid.1", "read", stage.now)).turn()
+    assert stage.value("SELECT count(*) FROM early_status") == 1
+    stage.send()
+    assert stage.states() == {"read": 1}
+    assert stage.value("SELECT count(*) FROM early_status") == 0
+    stage.turn()
+    assert stage.moves() == [("c0", "hello", "read", "reminder")]
+
+
+def test_a_status_of_a_message_that_is_to_be_tried_again_keeps_it_from_being_sent_twice(make_home):
+    from tests.stage import refused
+
+    stage = make_home(contacts=1)
+    stage.run()
+    stage.send(refused(131000))
+    stage.status(1, "delivered").turn()
+    stage.later(minutes=5)
+    assert stage.send() == []
+    assert stage.states() == {"delivered": 1}
+
+
+# -- templates -------------------------------------------------------------------------------------------------------------
+
+
+def news(event, name="hello", language="fr"):
+    return {"event": event, "message_template_id": 1, "message_template_name": name,
+            "message_template_language": language}  # fmt: skip
+
+
+def tell(stage, event, **more):
+    return stage.webhook(news(event, **more), field="message_template_status_update").turn()
+
+
+@pytest.mark.parametrize("event", ["PAUSED", "PENDING", "IN_APPEAL"])
+def test_a_template_that_may_come_back_holds_what_is_planned_with_it_until_it_does(make_home, event):
+    stage = make_home(contacts=2)
+    stage.run()
+    tell(stage, event)
+    assert stage.send() == []
+    assert stage.rows("SELECT DISTINCT state, held_why FROM message") == [("held", "template_not_approved")]
+    tell(stage, "APPROVED")
+    assert stage.states() == {"planned": 2}
+    assert len(stage.send()) == 2
+
+
+def test_a_template_that_is_disabled_skips_what_is_planned_with_it(make_home):
+    stage = make_home(contacts=2)
+    stage.run()
+    tell(stage, "DISABLED")
+    assert stage.skips() == {"template_not_approved": 2}
+
+
+def test_news_of_another_language_or_a_warning_holds_nothing(make_home):
+    stage = make_home(contacts=2)
+    stage.run()
+    tell(stage, "PAUSED", language="en")
+    tell(stage, "FLAGGED")
+    assert len(stage.send()) == 2
+
+
+# -- consent ---------------------------------------------------------------------------------------------------------------
+
+
+def test_131050_opts_out_of_marketing(make_home):
+    stage = sent(make_home, 1)
+    stage.status(1, "failed", code=131050).turn()
+    assert stage.rows("SELECT scope, cause, wamid FROM consent_history") == [("marketing", "meta_131050", "wamid.1")]
+    stage.campaign(OFFER.replace("name: offer", "name: second")).run("second")
+    assert stage.skips() == {"opted_out": 1}
+    stage.campaign(OFFER.replace("name: offer", "name: third").replace("template: hello", "template: order"))
+    stage.run("third")
+    assert stage.states() == {"failed": 1, "planned": 1}
+
+
+def test_131050_is_not_lost_by_a_crash_after_the_fold(make_home, monkeypatch):
+    stage = sent(make_home, 1)
+    stage.status(1, "failed", code=131050)
+    real = deliveries.statuses.fold
+
+    def crash(*args):
+        real(*args)
+        raise RuntimeError("crash")
+
+    monkeypatch.setattr(deliveries.statuses, "fold", crash)
+    with pytest.raises(RuntimeError):
+        stage.turn()
+    monkeypatch.undo()
+    stage.turn()
+    assert stage.value("SELECT count(*) FROM consent_history") == 1
+    assert stage.reasons() == {"end": 1}
+
+
+def test_stop_ends_every_passage_and_skips_what_is_planned(make_home):
+    second = OFFER.replace("name: offer", "name: second")
+    stage = make_home(contacts=2, campaigns=[READ, second])
+    stage.run()
+    stage.send()
+    stage.run("second")
+    stage.says("+33600000001", "Stop !").turn()
+    assert stage.rows("SELECT campaign, reason FROM participant WHERE contact_id = 'c1' ORDER BY 1") == [
+        ("offer", "opted_out"),
+        ("second", "opted_out"),
+    ]
+    assert stage.rows("SELECT campaign, contact_id, reason FROM skip") == [("second", "c1", "opted_out")]
+    assert stage.value("SELECT state FROM message WHERE contact_id = 'c1' AND campaign = 'second'") == "skipped"
+    assert stage.value("SELECT count(*) FROM participant WHERE left_at IS NULL") == 2
+    assert stage.home.contacts.find(ids=["c1"])["opted_in"].to_list() == [False]
+
+
+def test_after_stop_nothing_is_sent_and_after_start_it_is(make_home):
+    stage = sent(make_home, 1)
+    stage.says("+33600000000", "arrêt").turn()
+    second = OFFER.replace("name: offer", "name: second").replace("steps:", "settings: {re_entry: always}\nsteps:")
+    stage.campaign(second).run("second")
+    assert stage.skips() == {"opted_out": 1}
+    stage.later(minutes=1).says("+33600000000", "start").turn()
+    stage.run("second")
+    assert stage.states() == {"accepted": 1, "planned": 1}
+    assert [row[0] for row in stage.rows("SELECT change FROM consent_history ORDER BY id")] == ["opted_out", "opted_in"]
+
+
+def test_a_word_within_a_sentence_or_under_a_picture_is_no_stop_word(make_home):
+    stage = sent(make_home, 1, READ)
+    stage.says("+33600000000", "Stop, combien coûte ce sac ?")
+    picture = {"from": "33600000000", "id": "wamid.p", "timestamp": "1796126400", "type": "image",
+               "image": {"id": "1", "mime_type": "image/jpeg", "caption": "STOP"}}  # fmt: skip
+    stage.webhook({"contacts": [{"wa_id": "33600000000"}], "messages": [picture]}).turn()
+    assert stage.rows("SELECT count(*) FROM consent_history") == [(0,)]
+    assert stage.value("SELECT left_at FROM participant") is None
+
+
+def test_a_stranger_who_writes_becomes_a_contact_that_is_not_opted_in(make_home):
+    stage = sent(make_home, 1)
+    stage.says("+33600009999", "Bonjour").turn()
+    (row,) = stage.home.contacts.find(phones=["+33600009999"]).select("contact_id", "opted_in").rows()
+    assert row == ("whatsapp:+33600009999", False)
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_belongs_to_the_message_it_quotes_else_to_the_newest(make_home):
+    both = OFFER + "    next: reminder\n  reminder:\n    message: {template: reminder, language: fr}\n"
+    stage = sent(make_home, 1, both)
+    stage.later(minutes=1).send()
+    stage.later(minutes=1).says("+33600000000", "Bonjour").says("+33600000000", "Merci", quotes="wamid.1").turn()
+    assert stage.rows("SELECT text, message_id, step, late FROM reply ORDER BY id") == [
+        ("Bonjour", 2, "reminder", 0),
+        ("Merci", 1, "hello", 0),
+    ]
+
+
+def test_a_second_answer_to_a_message_is_late_and_a_reaction_is_no_answer(make_home):
+    stage = sent(make_home, [person(0)])
+    reaction = {"from": "33600000000", "id": "wamid.r", "timestamp": "1796126400", "type": "reaction",
+                "reaction": {"message_id": "wamid.1", "emoji": "👍"}}  # fmt: skip
+    stage.webhook({"contacts": [{"wa_id": "33600000000"}], "messages": [reaction]})
+    stage.later(minutes=1).says("+33600000000", "Oui", quotes="wamid.1").turn()
+    stage.later(minutes=1).says("+33600000000", "Non", quotes="wamid.1").turn()
+    assert stage.rows("SELECT kind, late FROM reply ORDER BY replied_at") == [("reaction", 0), ("text", 0), ("text", 1)]
+
+
+def test_the_envelope_says_when_a_delivery_was_received(make_home):
+    stage = sent(make_home, 1)
+    received = stage.now - timedelta(minutes=3)
+    line = {"received_at": received.isoformat(), "body": json.dumps(delivery(stage.status_of(1, "sent")))}
+    (stage.path / "landing/webhooks/gateway.ndjson").write_text(json.dumps(line) + "\n")
+    stage.turn()
+    assert [row["received_at"] for row in stage.lake("message_events")] == [received]
