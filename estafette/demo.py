@@ -7,6 +7,7 @@ listen on free ports of this machine, and passes are the job that the daemon run
 
 import os
 import shutil
+import sys
 import threading
 import time
 from collections import Counter
@@ -41,7 +42,7 @@ DAYS = 2
 CAMPAIGN = "autumn_offer"
 MARK = ".made-by-estafette-demo"
 FOLDER = ".demo"
-PACE = 600  # messages a second, so that nobody waits for a demo; one lane carries it
+STANDARD, PACE = 80, 600  # messages a second, so that nobody waits for a demo; one lane carries it
 SECRET, TOKEN = "demo-secret", "demo-token"
 KEPT_OUT = ("ESTAFETTE_LEDGER_URL", "ESTAFETTE_NOW", "ESTAFETTE_HOME")
 BRANCHES = (
@@ -61,6 +62,7 @@ def demo(session: Session, people: int) -> None:
     with _world(folder) as (box, now):
         own = Session(str(folder), None, session.json)
         document = _play(own, box, now, people, told)
+    _pace(folder, PACE, STANDARD)
     document |= {"home": str(folder), "seconds": round(time.monotonic() - began, 1)}
     session.show(document, lambda out: _draw(out, folder, document))
     if document["audit"]["differences"]:
@@ -199,9 +201,13 @@ def _fresh(folder: Path) -> None:
     scaffold.make(folder, templates=False)
     (folder / MARK).write_text("`estafette demo` deletes this folder and makes it again.\n", encoding="utf-8")
     shutil.copyfile(folder / ".env.example", folder / ".env")
+    _pace(folder, STANDARD, PACE)
+
+
+def _pace(folder: Path, old: int, new: int) -> None:
     settings = folder / SETTINGS
     text = settings.read_text(encoding="utf-8")
-    settings.write_text(text.replace("messages_per_second: 80", f"messages_per_second: {PACE}"), encoding="utf-8")
+    settings.write_text(text.replace(f"messages_per_second: {old}", f"messages_per_second: {new}"), encoding="utf-8")
 
 
 @contextmanager
@@ -263,14 +269,20 @@ def _draw(out: Console, folder: Path, found: dict[str, Any]) -> None:
         received = f"The sandbox received {audited['received']:,} messages to {audited['people']:,} people"
         out.print(f"{received}; the ledger says the same. Nobody got one twice.")
     show.heading(out, "Where to look")
-    home = os.path.relpath(folder)
+    home, estafette = os.path.relpath(folder), _command()
     for what, command in (
-        ("Ask the tables", f'estafette query --home {home} "{TRY}"'),
-        ("Who stands where", f"estafette status --home {home}"),
-        ("One message", f"estafette preview {CAMPAIGN} --contact c000001 --home {home}"),
+        ("Ask the tables", f'{estafette} query --home {home} "{TRY}"'),
+        ("Who stands where", f"{estafette} status --home {home}"),
+        ("One message", f"{estafette} preview {CAMPAIGN} --contact c000001 --home {home}"),
         ("Runs and assets", f"make dev ESTAFETTE_HOME={home}   # Dagster's pages on http://127.0.0.1:3000"),
         ("The campaign", f"{home}/campaigns/{CAMPAIGN}.yaml"),
         ("The tables", f"{home}/data/analytics.duckdb   # any DuckDB client, any time"),
     ):
         out.print(f"{what:17} {command}", soft_wrap=True)
     out.print(f"{found['seconds']} s", style="dim")
+
+
+def _command() -> str:
+    """How the one who reads this calls us: by name where a shell finds it, else by path."""
+    script = Path(sys.executable).parent / "estafette"
+    return "estafette" if shutil.which("estafette") or not script.exists() else os.path.relpath(script)

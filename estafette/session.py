@@ -50,14 +50,9 @@ class Session:
         text = self.given_now or os.environ.get(NOW)
         if not text:
             return None
-        from journey.clock import parse_instant
+        from resources.settings import read_now
 
-        try:
-            return parse_instant(text, _timezone(self.home))
-        except ValueError as error:
-            what, _, mend = str(error).partition("; ")
-            mend = (mend or "write e.g. 2026-12-01T10:00:00Z").capitalize()
-            raise UsageError(what, where="--now", mend=mend.replace("2026-12-01 10:00", "2026-12-01T10:00Z")) from None
+        return read_now(self.home, text)
 
     @contextmanager
     def open(self, *, settings: bool = True) -> Iterator["Home"]:
@@ -104,15 +99,3 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, date | datetime) else str(value)
-
-
-def _timezone(home: Path) -> Any:
-    from zoneinfo import ZoneInfo
-
-    from resources.settings import load_settings
-
-    try:
-        settings, _ = load_settings((home / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, UnicodeError):
-        settings = None
-    return ZoneInfo(settings.timezone if settings is not None else "UTC")

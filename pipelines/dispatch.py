@@ -2,8 +2,8 @@
 
 What belongs here: which lanes there are, and one op a process of lanes. A Dagster step is a set of lanes and never a
 message: a step costs seconds in its own process. A pass sends small amounts itself; this job is for what takes longer
-than some seconds. It ends after ten minutes; its successor, asked for a little earlier, waits for the leases, and a stop
-or a deploy never waits for hours.
+than some seconds. It ends after ten minutes; its successor, asked for a little earlier, waits for the leases: a stop or
+a deploy never waits for hours.
 """
 
 import os

@@ -83,9 +83,10 @@ def look(home: Home) -> Due:
             " WHERE c.live AND p.left_at IS NULL AND p.wake_at <= ? LIMIT 1)",
             (now,),
         ).scalar_one()
+        # One that has not been evaluated, because its segment fails, waits for the next minute.
         occurrences = tx.exec_driver_sql(
-            "SELECT count(*) FROM occurrence o JOIN campaign c ON c.name = o.campaign AND c.stopped_at IS NULL AND c.live"
-            " WHERE o.done_at IS NULL AND o.next_at <= ?",  # one whose segment fails waits for the next minute
+            "SELECT count(*) FROM occurrence o JOIN campaign c ON c.name = o.campaign"
+            " WHERE c.stopped_at IS NULL AND c.live AND o.done_at IS NULL AND o.next_at <= ?",
             (now,),
         ).scalar_one()
         senders = tx.exec_driver_sql("SELECT name FROM sender").scalars().all()

@@ -14,11 +14,11 @@ import dagster as dg
 import sqlalchemy as sa
 from pydantic import Field, PrivateAttr
 
-from journey.clock import parse_instant, zone
 from journey.problems import LeaseLost, LedgerError
 from resources.home import HOME, NOW, Clock, Home
 from resources.interrupts import signals
 from resources.ledger import LEASE_SECONDS, Lease, Ledger, holder_name
+from resources.settings import read_now
 
 PASS = "pass"  # noqa: S105 - the name of a lease
 
@@ -33,7 +33,7 @@ class HomeResource(dg.ConfigurableResource["HomeResource"]):
         """The home, opened; whoever opens it closes it."""
         path = Path(self.path or os.environ.get(HOME) or ".")
         now = self.now or os.environ.get(NOW, "")
-        return Home(path, Clock(parse_instant(now, zone("UTC")) if now else None))
+        return Home(path, Clock(read_now(path, now) if now else None))
 
 
 class PassResource(HomeResource):

@@ -6,15 +6,18 @@ the project home). Secrets are `SecretStr` and no message here ever shows a valu
 """
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from journey.problems import Problem, ProjectError
+from journey.clock import parse_instant
+from journey.problems import Problem, ProjectError, UsageError
 from journey.properties import PropertyType
 from journey.reading import NAME, FileModel, ZoneName, example, read_model, wrong
 from journey.source import parse_source
@@ -217,3 +220,20 @@ def load_secrets(home: Path) -> Secrets:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def read_now(home: Path, text: str) -> datetime:
+    """The time at which `--now` or ESTAFETTE_NOW puts the clock (UTC); without a zone it is in the settings' timezone.
+
+    UsageError: it is no time.
+    """
+    try:
+        settings, _ = load_settings((home / FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeError):
+        settings = None
+    try:
+        return parse_instant(text, ZoneInfo(settings.timezone if settings is not None else "UTC"))
+    except ValueError as error:
+        what, _, mend = str(error).partition("; ")
+        mend = (mend or "write e.g. 2026-12-01T10:00:00Z").capitalize()
+        raise UsageError(what, where="--now", mend=mend.replace("2026-12-01 10:00", "2026-12-01T10:00Z")) from None

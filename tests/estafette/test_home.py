@@ -35,6 +35,12 @@ def test_the_root_of_the_repository_is_a_home_without_errors(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["problems"] == []
 
 
+def test_checking_a_home_writes_nothing_into_it(cli, home):
+    before = sorted(path for path in home.rglob("*"))
+    assert cli("check", "--offline").code == 0
+    assert sorted(path for path in home.rglob("*")) == before
+
+
 def test_schemas_are_json_of_each_kind_of_file(capsys):
     assert main(["schema"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"campaign", "segment", "settings"}

@@ -1,5 +1,7 @@
 """A home with people to write to and their messages planned, for the tests of sending."""
 
+import multiprocessing
+import multiprocessing.context
 import os
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import polars as pl
 
 from pipelines.enter import add_occurrence
 from pipelines.lane import LaneReport
+from pipelines.run import run_pass
 from pipelines.sending import Sending
 from pipelines.turn import turn
 from resources.home import Clock, Home
@@ -170,3 +173,19 @@ def process(*arguments: str, **more: str) -> Iterator["subprocess.Popen[str]"]:
         if running.poll() is None:
             running.kill()
         running.communicate()
+
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["pipelines.run"])  # a pass in a process of its own, without the seconds of importing
+
+
+@contextmanager
+def pass_process(path: Path) -> Iterator["multiprocessing.context.ForkServerProcess"]:
+    """`run_pass` in a process of its own; killed at the end if it still runs."""
+    running = _FORKS.Process(target=run_pass, args=(path, NOW))
+    running.start()
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.join()

@@ -7,7 +7,7 @@ import pytest
 from tests.stage import OFFER, person
 
 RULE = OFFER.replace("steps:", "settings: {re_entry: %s}\nsteps:")
-CRON = OFFER.replace("segment: everyone}", 'segment: everyone, when: {%s}}').replace(
+CRON = OFFER.replace("segment: everyone}", "segment: everyone, when: {%s}}").replace(
     "steps:", "settings: {re_entry: %s}\nsteps:"
 )
 AT = OFFER.replace("segment: everyone}", "segment: everyone, when: {%s}}")
@@ -142,7 +142,13 @@ def test_each_contact_enters_at_its_own_local_time(make_home):
     stage = make_home(BEFORE, campaigns=[text], contacts=people)
     stage.turn()
     came = {}
-    for moment in ("2026-12-02T00:59:00", "2026-12-02T01:00:00", "2026-12-02T09:00:00", "2026-12-02T10:00:00", "2026-12-02T15:00:00"):
+    for moment in (
+        "2026-12-02T00:59:00",
+        "2026-12-02T01:00:00",
+        "2026-12-02T09:00:00",
+        "2026-12-02T10:00:00",
+        "2026-12-02T15:00:00",
+    ):
         stage.at(f"{moment}+00:00").turn()
         came |= {contact: moment[11:16] for contact in entered(stage) if contact not in came}
     assert came == {"c0": "01:00", "c1": "09:00", "c3": "10:00", "c2": "15:00"}
@@ -188,7 +194,9 @@ def test_nobody_enters_a_stopped_campaign(make_home):
     assert stage.outcomes() == {"entered": 3}
 
 
-@pytest.mark.parametrize("change", [("sender: main", "sender: main\ndraft: true"), ("template: hello", "template: nothing")])
+@pytest.mark.parametrize(
+    "change", [("sender: main", "sender: main\ndraft: true"), ("template: hello", "template: nothing")]
+)
 def test_a_draft_and_a_campaign_with_a_hole_enter_nobody(make_home, change):
     text = AT % 'at: "2026-12-01 10:00"'
     stage = make_home(BEFORE, campaigns=[text.replace(*change)])
@@ -220,7 +228,9 @@ def test_a_new_campaign_with_a_schedule_makes_up_for_nothing(make_home):
 
 
 def test_attributes_are_what_the_segment_brought(make_home):
-    stage = make_home(segments={"everyone.sql": "select contact_id, 3 as points, 'a' as tier from contacts"}, contacts=1)
+    stage = make_home(
+        segments={"everyone.sql": "select contact_id, 3 as points, 'a' as tier from contacts"}, contacts=1
+    )
     stage.run()
     assert stage.rows("SELECT attributes FROM participant") == [('{"points":3,"tier":"a"}',)]
 

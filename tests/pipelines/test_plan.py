@@ -23,7 +23,9 @@ def test_planning_twice_plans_nothing_new(make_home):
 
 
 def test_each_message_finds_its_own_body(make_home):
-    stage = make_home(campaigns=[NAMED % "{user: first_name}"], contacts=[person(n, first_name=f"P{n}") for n in range(9)])
+    stage = make_home(
+        campaigns=[NAMED % "{user: first_name}"], contacts=[person(n, first_name=f"P{n}") for n in range(9)]
+    )
     stage.run()
     for contact, file, row in stage.rows("SELECT contact_id, body_file, body_row FROM message"):
         body = stage.home.bodies.get(file, row)
@@ -32,7 +34,9 @@ def test_each_message_finds_its_own_body(make_home):
 
 
 def test_a_missing_variable_is_skipped_with_its_name(make_home):
-    stage = make_home(campaigns=[NAMED % "{user: first_name}"], contacts=[person(0, first_name=""), person(1, first_name="Ana")])
+    stage = make_home(
+        campaigns=[NAMED % "{user: first_name}"], contacts=[person(0, first_name=""), person(1, first_name="Ana")]
+    )
     stage.run()
     ((contact, reason, detail),) = said(stage)
     assert (contact, reason) == ("c0", "missing_variable")
@@ -108,7 +112,13 @@ def test_a_phone_of_which_meta_said_131026_is_skipped_also_when_another_contact_
 def test_a_contact_without_a_phone_is_skipped_as_invalid(make_home):
     stage = make_home(contacts=1)
     stage.says("+33600000000", "Bonjour")
-    known = {"id": "wamid.u", "from_user_id": "FR.123", "timestamp": "1796126400", "type": "text", "text": {"body": "x"}}
+    known = {
+        "id": "wamid.u",
+        "from_user_id": "FR.123",
+        "timestamp": "1796126400",
+        "type": "text",
+        "text": {"body": "x"},
+    }
     stage.webhook({"contacts": [{"user_id": "FR.123"}], "messages": [known]}).turn()
     strangers = stage.home.contacts.frame(["contact_id", "phone"]).filter(pl.col("phone").is_null())
     assert strangers.height == 1
@@ -117,7 +127,7 @@ def test_a_contact_without_a_phone_is_skipped_as_invalid(make_home):
     assert stage.skips() == {"invalid_phone": 1}
 
 
-# -- templates and languages -----------------------------------------------------------------------------------------------
+# -- templates and languages -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["PAUSED", "PENDING", "IN_APPEAL"])
@@ -187,7 +197,9 @@ def test_without_a_fallback_a_language_that_the_template_lacks_is_skipped(make_h
 
 def test_a_paused_base_of_the_language_holds_too(make_home):
     stage = make_home(
-        contacts=1, campaigns=[OFFER.replace("language: fr", "language: fr_CA")], templates=[template("hello", "fr", status="PAUSED")]
+        contacts=1,
+        campaigns=[OFFER.replace("language: fr", "language: fr_CA")],
+        templates=[template("hello", "fr", status="PAUSED")],
     )
     stage.run()
     assert stage.rows("SELECT state, language FROM message") == [("held", "fr")]
@@ -203,13 +215,15 @@ def test_a_language_that_nobody_gets_may_have_other_placeholders(make_home):
 def test_a_paused_language_that_cannot_be_filled_skips_its_people_and_nobody_else(make_home):
     library = [template("hello", "fr"), template("hello", "en", status="PAUSED", body="Hello {{first_name}}!")]
     people = [person(0, locale="en"), person(1, locale="fr")]
-    stage = make_home(campaigns=[OFFER.replace("language: fr", "language: {user: locale}")], contacts=people, templates=library)
+    stage = make_home(
+        campaigns=[OFFER.replace("language: fr", "language: {user: locale}")], contacts=people, templates=library
+    )
     stage.run()
     assert stage.states() == {"planned": 1}
     assert [(c, r) for c, r, _ in said(stage)] == [("c0", "template_not_approved")]
 
 
-# -- attributes and not_after ----------------------------------------------------------------------------------------------
+# -- attributes and not_after ------------------------------------------------------------------------------------------
 
 
 def test_the_segments_further_columns_fill_event_variables(make_home):

@@ -25,8 +25,8 @@ from tests.pipelines.sending_home import (
     copies,
     fence,
     open_home,
+    pass_process,
     plan_all,
-    process,
     sql,
     states,
     wait_for,
@@ -164,8 +164,10 @@ def test_a_pass_waits_while_another_process_sends_and_then_sends_the_rest(tmp_pa
 
 
 def test_two_passes_at_once_harm_nothing(home: Path, box: Box) -> None:
-    with process("-c", RUN, str(home), NOW.isoformat()) as one, process("-c", RUN, str(home), NOW.isoformat()) as two:
-        assert [one.wait(90), two.wait(90)] == [0, 0]
+    with pass_process(home) as one, pass_process(home) as two:
+        one.join(90)
+        two.join(90)
+    assert [one.exitcode, two.exitcode] == [0, 0]
     assert states(home) == {"accepted": 300}
     assert copies(box) == 1
 
@@ -182,13 +184,12 @@ def test_a_signal_stops_the_sending_at_once_and_leaves_nothing_unknown(
     home: Path, box: Box, number: signal.Signals
 ) -> None:
     box.limits(latency_ms=50)
-    with process("-c", RUN, str(home), NOW.isoformat()) as running_pass:
+    with pass_process(home) as running_pass:
         wait_for(lambda: len(box.messages(bodies=False)) >= 30)
         at = time.time()
-        running_pass.send_signal(number)
-        _, errors = running_pass.communicate(timeout=60)
-    assert running_pass.returncode != 0
-    assert "KeyboardInterrupt" in errors
+        os.kill(running_pass.pid or 0, number)
+        running_pass.join(60)
+    assert running_pass.exitcode == 1  # KeyboardInterrupt, as Python ends on it
     posted = box.messages(bodies=False)
     assert max(row["epoch"] for row in posted) < at + 2
     assert states(home) == {"accepted": len(posted), "planned": 300 - len(posted)}
@@ -206,12 +207,12 @@ def test_a_signal_ends_the_wait_for_another_pass(tmp_path: Path, box: Box) -> No
     opened = open_home(home)
     assert opened.ledger.take("pass", "the daemon", seconds=600) is not None
     opened.close()
-    with process("-c", RUN, str(home), NOW.isoformat()) as waiting:
+    with pass_process(home) as waiting:
         wait_for(lambda: (home / "data/dagster/history/runs").is_dir() and _started(home))
         time.sleep(0.5)
-        waiting.send_signal(signal.SIGINT)
-        waiting.communicate(timeout=30)
-    assert waiting.returncode != 0
+        os.kill(waiting.pid or 0, signal.SIGINT)
+        waiting.join(30)
+    assert waiting.exitcode == 1
     assert states(home) == {"planned": 5}
 
 
@@ -223,11 +224,9 @@ def _kill_and_go_on(home: Path, box: Box, kills: int, seed: int) -> None:
     lost = 0
     for _ in range(kills):
         before = len(box.messages(bodies=False))
-        with process("-c", RUN, str(home), NOW.isoformat()) as victim:
-            wait_for(lambda before=before: len(box.messages(bodies=False)) > before or victim.poll() is not None)
-            time.sleep(chance.uniform(0, 0.6))
-            victim.kill()
-            victim.wait()
+        with pass_process(home) as victim:
+            wait_for(lambda before=before: len(box.messages(bodies=False)) > before or not victim.is_alive())
+            time.sleep(chance.uniform(0, 0.4))
         fence(home)
         attempted = states(home).get("attempted", 0)
         assert attempted <= PACE * (latency + 0.2) + 10

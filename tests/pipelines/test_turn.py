@@ -1,11 +1,13 @@
 """A whole campaign, turn by turn; and the same campaign with a crash between any two of its transactions."""
 
 import shutil
+import threading
 from contextlib import contextmanager
 
+from pipelines.sending import Sending
 from resources.lake import Lake
 from resources.ledger import Ledger
-from tests.stage import NOON, Stage, accepted, person, refused, unknown, write_home
+from tests.stage import NOON, OFFER, TEMPLATES, Stage, accepted, person, refused, unknown, write_home
 
 JOURNEY = """
 name: offer
@@ -172,3 +174,33 @@ def test_everyone_gets_each_step_once_however_often_turns_are_made(make_home):
     for _ in range(3):
         stage.turn()
     assert stage.rows("SELECT contact_id, count(*) FROM message GROUP BY 1") == [(f"c{i}", 1) for i in range(5)]
+
+
+def test_everyone_gets_one_message_over_the_wire_and_what_they_do_with_it_comes_back(make_home, sandbox):
+    sandbox.put_templates(*TEMPLATES)
+    two = OFFER + "    on_read: {within: 2d, read: reminder, not_read: end}\n"
+    two += "  reminder:\n    message: {template: reminder, language: fr}\n"
+    stage = make_home(contacts=8, campaigns=[two])
+    (stage.path / ".env").write_text(f"WHATSAPP_API_URL={sandbox.url}\nWHATSAPP_TOKEN={sandbox.token}\n")
+    stage = Stage(stage.path, NOON)
+    stage.run()
+    send_over_the_wire(stage)
+    assert stage.states() == {"accepted": 8}
+    sandbox.act("+33600000003", "read")
+    sandbox.act("+33600000005", "stop")
+    log = stage.path / "landing/webhooks/log.ndjson"
+    shutil.copy(sandbox.config.webhook_log, log)
+    stage.turn()
+    assert stage.rows("SELECT contact_id, step FROM participant WHERE step = 'reminder'") == [("c3", "reminder")]
+    assert stage.rows("SELECT contact_id FROM participant WHERE reason = 'opted_out'") == [("c5",)]
+    send_over_the_wire(stage)
+    assert sorted(row["template"] for row in sandbox.accepted()) == ["hello"] * 8 + ["reminder"]
+    assert sandbox.summary()["refused"] in (0, {})
+    stage.home.close()
+
+
+def send_over_the_wire(stage):
+    with Sending(stage.home, threading.Event()) as sending:
+        sending.start()
+        sending.join()
+    stage.wall += 2  # a lane gives its lease back a second after its last message

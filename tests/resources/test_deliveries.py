@@ -39,7 +39,9 @@ def facts(stage):
 
 def test_two_files_with_the_same_content_are_one(make_home):
     stage = sent(make_home)
-    stage.status(1, "read").status(2, "failed", code=131050).says("+33600000001", "STOP").says("+33600000000", "Bonjour")
+    stage.status(1, "read").status(2, "failed", code=131050).says("+33600000001", "STOP").says(
+        "+33600000000", "Bonjour"
+    )
     stage.turn()
     before = facts(stage)
     log = stage.path / "landing/webhooks/log.ndjson"
@@ -128,7 +130,7 @@ def test_a_status_of_a_message_that_is_to_be_tried_again_keeps_it_from_being_sen
     assert stage.states() == {"delivered": 1}
 
 
-# -- templates -------------------------------------------------------------------------------------------------------------
+# -- templates ---------------------------------------------------------------------------------------------------------
 
 
 def news(event, name="hello", language="fr"):
@@ -167,7 +169,7 @@ def test_news_of_another_language_or_a_warning_holds_nothing(make_home):
     assert len(stage.send()) == 2
 
 
-# -- consent ---------------------------------------------------------------------------------------------------------------
+# -- consent -----------------------------------------------------------------------------------------------------------
 
 
 def test_131050_opts_out_of_marketing(make_home):
@@ -245,7 +247,7 @@ def test_a_stranger_who_writes_becomes_a_contact_that_is_not_opted_in(make_home)
     assert row == ("whatsapp:+33600009999", False)
 
 
-# -- answers ---------------------------------------------------------------------------------------------------------------
+# -- answers -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_belongs_to_the_message_it_quotes_else_to_the_newest(make_home):

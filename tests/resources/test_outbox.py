@@ -6,7 +6,7 @@ from journey.codes import Action
 from journey.outcome import Outcome
 from journey.problems import LeaseLost
 from resources.outbox import Outbox, Settled, backlog, lane_name, recover
-from tests.stage import OFFER, NOON, accepted, person, refused, unknown
+from tests.stage import NOON, OFFER, accepted, person, refused, unknown
 
 SECOND = OFFER.replace("name: offer", "name: second")
 US = 1_000_000
@@ -38,7 +38,7 @@ def change(stage, statement, *params):
         tx.exec_driver_sql(statement, params)
 
 
-# -- order and share -----------------------------------------------------------------------------------------------------
+# -- order and share ---------------------------------------------------------------------------------------------------
 
 
 def test_transactional_goes_before_bulk_and_the_oldest_first(make_home):
@@ -68,7 +68,7 @@ def test_what_is_not_due_yet_is_not_claimed(make_home):
 def test_each_message_belongs_to_one_share_however_many_there_are(make_home):
     stage = planned(make_home, 20)
     taken = [claim(stage, outbox_of(stage, share, 3)) for share in range(3)]
-    assert sorted(sum(taken, [])) == list(range(1, 21))
+    assert sorted(one for share in taken for one in share) == list(range(1, 21))
     assert all(taken)
 
 
@@ -93,7 +93,7 @@ def test_a_lane_whose_lease_has_passed_on_claims_and_settles_nothing(make_home):
     assert stage.states() == {"attempted": 2}
 
 
-# -- who and what may not be sent ------------------------------------------------------------------------------------------
+# -- who and what may not be sent --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_message_that_a_lane_has_stamped_meanwhile_is_no_skip(make_home):
     assert stage.states() == {"attempted": 1, "skipped": 1}
 
 
-# -- outcomes --------------------------------------------------------------------------------------------------------------
+# -- outcomes ----------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_not_posted_is_handed_back_as_if_never_claimed(make_home):
@@ -360,7 +360,7 @@ def accepted_as(wamid):
     return Outcome(Action.accepted, wamid=wamid)
 
 
-# -- crashes ---------------------------------------------------------------------------------------------------------------
+# -- crashes -----------------------------------------------------------------------------------------------------------
 
 
 def test_what_a_dead_lane_had_stamped_becomes_unknown(make_home):
