@@ -7,8 +7,8 @@ of a clock that never goes back (wall), and nothing sleeps.
 from collections import deque
 
 MARGIN = 1.025
-"""The window is this much longer than a second: what leaves here evenly reaches the other side with jitter. Measured at
-80 and 300 a second on two busy cores: 1.015 let 1 to 3 too many through in the receiver's own second now and then."""
+"""The window is this much longer than a second: what leaves here evenly reaches the other side with jitter, and up to
+25 ms of it keep the receiver's own sliding second at or under the pace. It costs 2.4 % of the pace."""
 
 SLOWER = 0.5
 FASTER = 0.05
@@ -46,6 +46,11 @@ class Pacer:
         self._credit = max(0.0, self._credit - allowed)
         self._log.extend([now] * allowed)
         return allowed
+
+    def left(self, count: int, at: float) -> None:
+        """The last `count` that were allowed left only at `at`: a busy machine may stall between the two."""
+        for place in range(1, min(count, len(self._log)) + 1):
+            self._log[-place] = at
 
 
 def slower(pace: float) -> float:

@@ -246,11 +246,15 @@ class Lane:
         """Post what the pacer allows, until the lane is over."""
         while not self._over and not self.stop.is_set():
             if self._queue and self._may_post():
-                for _ in range(self._pacer.allow(time.monotonic(), len(self._queue))):
+                allowed = self._pacer.allow(time.monotonic(), len(self._queue))
+                for _ in range(allowed):
                     claimed, body = self._queue.popleft()
                     task = asyncio.create_task(self._post(api, claimed, body))
                     self._posting.add(task)
                     task.add_done_callback(self._posting.discard)
+                if allowed:
+                    await asyncio.sleep(0)  # they go out now
+                    self._pacer.left(allowed, time.monotonic())
             await asyncio.sleep(TICK)
 
     def _may_post(self) -> bool:

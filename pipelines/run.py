@@ -25,7 +25,7 @@ from resources.project import Paths
 NO_CAPTURE: dict[str, Any] = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
-"""Our ops write no stdout: capturing it starts two processes a run, and takes the terminal's away meanwhile."""
+"""Our ops write no stdout: capturing it takes time at each run, and the terminal's own output away meanwhile."""
 
 HUSHED = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster tells every event on stderr; a command says what matters itself. The run's own log has everything."""

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from sandbox import Config
 from sandbox.testing import Box, running
 from tests.stage import NOON, Stage, write_home
+
+# No test has a time to keep: machines that build are busy.
+settings.register_profile("estafette", deadline=None)
+settings.load_profile("estafette")
 
 
 @pytest.fixture(autouse=True)

@@ -230,6 +230,18 @@ def test_after_stop_nothing_is_sent_and_after_start_it_is(make_home):
     assert [row[0] for row in stage.rows("SELECT change FROM consent_history ORDER BY id")] == ["opted_out", "opted_in"]
 
 
+def test_a_stop_that_is_read_again_ends_nobody_who_has_come_back_since(make_home):
+    stage = sent(make_home, 1)
+    stage.says("+33600000000", "stop").turn()
+    stage.later(minutes=1).says("+33600000000", "start").turn()
+    stage.campaign(OFFER.replace("name: offer", "name: second")).run("second")
+    log = stage.path / "landing/webhooks/log.ndjson"
+    shutil.copy(log, log.with_name("again.ndjson"))
+    stage.turn()
+    assert stage.value("SELECT count(*) FROM participant WHERE campaign = 'second' AND left_at IS NULL") == 1
+    assert stage.skips() == {}
+
+
 def test_a_word_within_a_sentence_or_under_a_picture_is_no_stop_word(make_home):
     stage = sent(make_home, 1, READ)
     stage.says("+33600000000", "Stop, combien coûte ce sac ?")

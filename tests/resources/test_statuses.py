@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from journey.codes import Action
 from journey.outcome import Outcome
 from resources.ledger import Ledger
-from resources.outbox import Settled, settle
+from resources.outbox import Outbox, Settled, settle
 from resources.statuses import Folded, fold
-from tests.stage import accepted
+from tests.stage import accepted, status_value
 
 US = 1_000_000
 ATTEMPT, NOW = 1_000 * US, 9_000 * US
@@ -101,14 +101,17 @@ def test_the_time_of_a_status_is_metas_but_never_before_the_attempt_nor_after_it
     ]  # fmt: skip
 
 
-def test_a_status_that_waited_for_its_message_is_bounded_by_when_it_came(tmp_path, make_home):
+def test_a_status_that_waited_for_its_message_is_bounded_by_when_it_came(make_home):
     stage = make_home(contacts=1)
     stage.run()
-    stage.webhook({"statuses": [{"id": "wamid.1", "status": "read", "timestamp": "1796990000", "recipient_id": "3"}]})
-    stage.turn()
-    came = stage.us
-    stage.later(hours=2).send()
-    assert stage.rows("SELECT state, read_at = MAX(attempted_at, ?) FROM message", came) == [("read", 1)]
+    lease = stage.home.ledger.take("send:main:0/1", "lane", seconds=86_400)
+    outbox = Outbox(stage.home.ledger, lease, "main", 0, 1, 80.0)
+    (one,) = outbox.turn([], 1, stage.us, int(stage.wall * US)).claimed
+    came = stage.later(minutes=1).us
+    stage.webhook(status_value("wamid.1", "read", stage.now + timedelta(days=9))).turn()
+    stage.later(hours=2)
+    outbox.turn([Settled(one.id, accepted(one))], 0, stage.us, int(stage.wall * US))
+    assert stage.rows("SELECT state, read_at FROM message") == [("read", came)]
 
 
 def test_131026_in_a_status_is_remembered_for_the_phone(make_home):
