@@ -15,7 +15,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from journey.problems import EstafetteError, UsageError
+from journey.problems import EstafetteError
 
 if TYPE_CHECKING:
     from rich.console import Console

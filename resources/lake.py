@@ -134,7 +134,9 @@ class Lake:
         return gone
 
     def _merge(self, name: str, rows: Sequence[sa.Row[tuple[object, ...]]], lease: Lease | None) -> int:
-        frame = pl.concat([pl.read_parquet(self.root / str(row.path), glob=False) for row in rows], how="diagonal_relaxed")
+        frame = pl.concat(
+            [pl.read_parquet(self.root / str(row.path), glob=False) for row in rows], how="diagonal_relaxed"
+        )
         lows = [int(str(row.min_at)) for row in rows if row.min_at is not None]
         highs = [int(str(row.max_at)) for row in rows if row.max_at is not None]
         made = self.put(name, frame)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from sandbox import Config
 from sandbox.testing import Box, running
 from tests.stage import NOON, Stage, write_home
 
 # No test has a time to keep: machines that build are busy.
-settings.register_profile("estafette", deadline=None)
+settings.register_profile("estafette", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("estafette")
 
 
