@@ -26,7 +26,7 @@ from journey.render import render
 from journey.shown import show as shown
 from journey.spelling import suggest
 from journey.template import Template
-from pipelines.plan import _ARRIVED, _people, _rendered, _template
+from pipelines.plan import ARRIVED, rendered_for, template_for, with_contacts
 from resources.home import Home
 
 
@@ -36,7 +36,7 @@ def preview(session: Session, name: str, step_name: str | None, contact: str, ev
         campaign, step, label = _step(home, name, step_name)
         _exists(home, contact)
         attributes = _attributes(home, campaign, step, contact, event)
-        found = _rendered(home, campaign, step, _one(contact, label, attributes), home.clock()).row(0, named=True)
+        found = rendered_for(home, campaign, step, _one(contact, label, attributes), home.clock()).row(0, named=True)
         templates = home.project.templates
     skipped = None
     if found["skip_reason"] is not None:
@@ -141,7 +141,7 @@ def _one(contact: str, step: str, attributes: dict[str, Any] | None) -> pl.DataF
         "attributes": json.dumps(attributes) if attributes is not None else None,
         "not_after": None,
     }
-    return pl.DataFrame([row], schema=_ARRIVED)
+    return pl.DataFrame([row], schema=ARRIVED)
 
 
 def _attributes(
@@ -180,12 +180,12 @@ def _body(home: Home, campaign: Campaign, step: MessageStep, person: pl.DataFram
     """The template and the body for `phone`, with the data of `person`, whoever may be messaged."""
     message = step.message
     library = {language: one for (name, language), one in home.project.templates.items() if name == message.template}
-    people = _people(home, person, _wanted(home, campaign, step)).with_columns(phone=pl.lit(phone))
+    people = with_contacts(home, person, _wanted(home, campaign, step)).with_columns(phone=pl.lit(phone))
     if isinstance(message.language, LanguageByContact):
         asked, fallback = people.get_column(f"user.{message.language.user}").item(), message.language.fallback
     else:
         asked, fallback = message.language, None
-    template, status = _template(library, asked, fallback)
+    template, status = template_for(library, asked, fallback)
     if template is None or not template.approved:
         status = status if template is None else template.status
         raise EstafetteError(

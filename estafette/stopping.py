@@ -87,6 +87,16 @@ def ensure_campaign(home: Home, name: str) -> None:
         tx.execute(insert(campaigns).values(**row_now, live=live).on_conflict_do_nothing())
 
 
+# The time in which a campaign stood does not count against its messages; `not_after` bounds them all the same.
+_GIVE_BACK = """
+UPDATE message SET expires_at = MIN(
+  expires_at + MAX(0, :now - MAX(planned_at, :stopped)),
+  COALESCE((SELECT p.not_after FROM participant p WHERE p.id = message.participant_id), 9223372036854775807)
+)
+WHERE campaign = :name AND state IN ('planned', 'held')
+"""
+
+
 def _campaign(home: Home, name: str) -> tuple[int | None, int]:
     """For how many microseconds a campaign stood (None: it did not), and how many messages wait."""
     with home.ledger.read() as tx:
@@ -98,10 +108,7 @@ def _campaign(home: Home, name: str) -> tuple[int | None, int]:
         row = tx.execute(sa.select(campaigns.c.stopped_at).where(campaigns.c.name == name)).one()
         stood = None if row.stopped_at is None else max(0, to_us(home.clock()) - row.stopped_at)
         if stood is not None:
-            tx.exec_driver_sql(
-                "UPDATE message SET expires_at = expires_at + ? WHERE campaign = ? AND state IN ('planned', 'held')",
-                (stood, name),
-            )
+            tx.exec_driver_sql(_GIVE_BACK, {"now": to_us(home.clock()), "stopped": row.stopped_at, "name": name})
             tx.execute(campaigns.update().where(campaigns.c.name == name).values(stopped_at=None, stopped_why=None))
         waiting = tx.exec_driver_sql(
             "SELECT count(*) FROM message WHERE campaign = ? AND state IN ('planned', 'held')", (name,)

@@ -13,7 +13,7 @@ import polars as pl
 
 from journey.clock import known_zones
 from journey.phones import E164, is_stranger, normalise_all, stranger_id
-from journey.properties import POLARS, TIME, Evidence, PropertyType, convert, observe
+from journey.properties import KIND_WORDS, POLARS, TIME, Evidence, PropertyType, convert, observe
 from journey.rows import MOST_RAW, Rows, bad_frame
 
 #: What a contact is, besides its properties. `file_tags` are those that files brought; `gone`: its phone was taken over
@@ -130,9 +130,16 @@ def read_contacts(rows: Rows, rules: ContactRules) -> ContactRows:
         misfit = cells.is_not_null() & values.is_null()
         if own in ("opted_in", "updated_at"):
             # A consent or an age that can't be read must not be guessed: the row stays out.
-            _refuse(frame, cells, misfit, f"{own} is no {kind}", bad, lost)
+            _refuse(frame, cells, misfit, f"{own} is no {KIND_WORDS.get(kind, kind)}", bad, lost)
         elif misfit.any():
-            _refuse(frame, cells, misfit, f"{own} is no {kind}; the rest of the row was taken", bad, [])
+            _refuse(
+                frame,
+                cells,
+                misfit,
+                f"{own} is no {KIND_WORDS.get(kind, kind)}; the rest of the row was taken",
+                bad,
+                [],
+            )
             absent[own] = absent.get(own, pl.repeat(False, rows.height, eager=True)) | misfit
     frame = frame.with_columns(columns.ids.alias("contact_id"), columns.phones.alias("phone"))
     frame = frame.with_columns(values.alias(own) for own, values in made.items())

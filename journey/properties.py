@@ -21,6 +21,16 @@ from journey.clock import resolve
 from journey.conditions import BOOLEANS
 
 PropertyType = Literal["boolean", "bigint", "double", "text", "date", "timestamptz"]
+
+#: What a type is to someone who reads why a value was refused.
+KIND_WORDS: Mapping[str, str] = {
+    "boolean": "boolean (true or false)",
+    "bigint": "whole number",
+    "double": "number",
+    "text": "text",
+    "date": "date",
+    "timestamptz": "date with a time",
+}
 TYPES: tuple[PropertyType, ...] = get_args(PropertyType)
 TIME = pl.Datetime("us", "UTC")
 POLARS: Mapping[PropertyType, pl.DataType] = {

@@ -34,7 +34,7 @@ APPROVED, MISSING = "APPROVED", "missing"
 MARKETING = "MARKETING"
 DAY = timedelta(hours=24)
 
-_ARRIVED = {
+ARRIVED = {
     "participant_id": pl.Int64,
     "contact_id": pl.String,
     "step": pl.String,
@@ -45,7 +45,7 @@ _ARRIVED = {
     "attributes": pl.String,
     "not_after": pl.Int64,
 }
-_ARRIVED_SQL = """
+ARRIVED_SQL = """
 SELECT p.id, p.contact_id, p.step, p.visit, p.key, p.occurrence, p.priority, p.attributes, p.not_after
 FROM participant p
 WHERE p.left_at IS NULL AND p.state = 'active' AND p.wake_at <= :now AND p.campaign = :campaign
@@ -60,11 +60,11 @@ def plan(home: Home, lease: Lease, now: datetime) -> int:
     """Plan a message, or a skip, for everyone who has arrived at a message step. Gives how many people."""
     planned = 0
     for campaign in home.project.live_campaigns().values():
-        arrived = home.ledger.frame(_ARRIVED_SQL, _ARRIVED, {"now": to_us(now), "campaign": campaign.name})
+        arrived = home.ledger.frame(ARRIVED_SQL, ARRIVED, {"now": to_us(now), "campaign": campaign.name})
         for (name,), group in arrived.partition_by("step", as_dict=True, maintain_order=True).items():
             step = campaign.steps.get(str(name))
             if step is not None:
-                _write(home, lease, campaign, step, _rendered(home, campaign, step, group, now), now)
+                _write(home, lease, campaign, step, rendered_for(home, campaign, step, group, now), now)
                 planned += group.height
     return planned
 
@@ -131,7 +131,7 @@ def _cause(why: str | None) -> SkipReason:
     return SkipReason(why) if why is not None and why in set(SkipReason) else SkipReason.too_late
 
 
-def _rendered(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataFrame, now: datetime) -> pl.DataFrame:
+def rendered_for(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """`group` with body, template, language, category, skip_reason and skip_detail; rows in order."""
     message = step.message
     library = {
@@ -143,7 +143,7 @@ def _rendered(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataF
     for spec in specs.values():
         if isinstance(spec, MessageSpec):
             wanted |= {(str(source), name) for source, name in needs(spec)}
-    people = _people(home, group, wanted)
+    people = with_contacts(home, group, wanted)
     people = people.with_columns(_refusals(home, people, now))
     language = (
         people.get_column(f"user.{by_contact.user}").cast(pl.String)
@@ -154,7 +154,7 @@ def _rendered(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataF
     parts = []
     for (asked,), part in people.partition_by("wanted_language", as_dict=True, maintain_order=True).items():
         fallback = by_contact.fallback if by_contact is not None else None
-        template, status = _template(library, str(asked) if asked is not None else None, fallback)
+        template, status = template_for(library, str(asked) if asked is not None else None, fallback)
         spec = specs[template.language] if template is not None else f"{asked or 'no language'}: {status}"
         parts.append(_render_part(home, step, part, spec, missing=status == MISSING))
     return pl.concat(parts, how="vertical_relaxed").sort("row") if parts else people
@@ -173,7 +173,7 @@ def _render_part(
     home: Home, step: MessageStep, part: pl.DataFrame, spec: MessageSpec | str, *, missing: bool
 ) -> pl.DataFrame:
     """One language's people; `spec` as text says why they get no message."""
-    keep = [*_ARRIVED, "row", "phone", "refusal", "refusal_detail"]
+    keep = [*ARRIVED, "row", "phone", "refusal", "refusal_detail"]
     if isinstance(spec, str):
         texts = {"template": pl.String, "language": pl.String, "category": pl.String, "held_why": pl.String}
         reason = SkipReason.template_language_missing if missing else SkipReason.template_not_approved
@@ -210,7 +210,7 @@ def _render_part(
     )
 
 
-def _template(library: dict[str, Template], wanted: str | None, fallback: str | None) -> tuple[Template | None, str]:
+def template_for(library: dict[str, Template], wanted: str | None, fallback: str | None) -> tuple[Template | None, str]:
     """The template to send, or the one to hold for; else None and why."""
     found = resolve_language(library, wanted, fallback)
     if found is not None:
@@ -228,7 +228,7 @@ def _template(library: dict[str, Template], wanted: str | None, fallback: str | 
     return None, MISSING
 
 
-def _people(home: Home, group: pl.DataFrame, wanted: set[tuple[str, str]]) -> pl.DataFrame:
+def with_contacts(home: Home, group: pl.DataFrame, wanted: set[tuple[str, str]]) -> pl.DataFrame:
     """`group` with the contact's fixed columns and one column a needed property (`user.NAME`, `event.NAME`)."""
     properties = {name for source, name in wanted if source == "user"}
     ids = group.get_column("contact_id").unique()

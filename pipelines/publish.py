@@ -3,10 +3,17 @@
 What belongs here: when to publish and to keep house. What is published, and how, is `resources.analyst_db`.
 """
 
+from datetime import timedelta
+
+from journey.clock import to_us
 from resources.analyst_db import Published
 from resources.analyst_db import publish as publish_database
 from resources.home import Home
 from resources.ledger import Lease
+from resources.statuses import sweep_early
+
+EARLY = timedelta(days=30)
+"""How long a status waits for a message to bear its wamid: Meta drops what it could not deliver by then."""
 
 
 def publish(home: Home, lease: Lease) -> Published:
@@ -25,4 +32,6 @@ def publish(home: Home, lease: Lease) -> Published:
         wall=home.wall,
     )
     home.lake.sweep(lease)
+    with home.ledger.write(lease) as tx:
+        sweep_early(tx, to_us(home.clock() - EARLY))
     return published

@@ -5,8 +5,10 @@ the daemon runs, so its runs show in Dagster's pages; both beside each other har
 lease `pass`. The environment is left alone: any number of homes may be run from one process.
 """
 
+import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import sqlalchemy as sa
 from dagster._core.instance.ref import InstanceRef
 
 from journey.problems import EstafetteError
@@ -29,6 +32,9 @@ NO_CAPTURE: dict[str, Any] = {
 
 HUSHED = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster tells every event on stderr; a command says what matters itself. The run's own log has everything."""
+
+MAKING = 20
+"""Tries, a quarter of a second apart, while another process makes the same storage."""
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -59,9 +65,19 @@ def run_pass(home: Path, now: datetime | None = None, *, wait: float = 600.0, qu
     """
     reference = InstanceRef.from_dir(str(prepare(home)), overrides=NO_CAPTURE)
     passing = PassResource(path=str(home.resolve()), now=now.isoformat() if now is not None else "", wait=wait)
-    with kept(), _plainly(), dg.DagsterInstance.from_ref(reference) as instance:
+    with kept(), _plainly(), _instance(reference) as instance:
         config = HUSHED if quiet else None
         return one_pass.execute_in_process(config, instance=instance, resources={"passing": passing}).run_id
+
+
+def _instance(reference: InstanceRef) -> dg.DagsterInstance:
+    """Dagster's storage of the home. Two processes that make it at the same moment trip over each other's tables
+    ("table secondary_indexes already exists"); whoever was second finds everything made."""
+    for _ in range(MAKING):
+        with contextlib.suppress(sa.exc.OperationalError):
+            return dg.DagsterInstance.from_ref(reference)
+        time.sleep(0.25)
+    return dg.DagsterInstance.from_ref(reference)
 
 
 @contextmanager

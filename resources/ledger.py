@@ -149,12 +149,17 @@ class Ledger:
         columns = ", ".join(f'"{name}"' for name in names)
         arrays = ", ".join(f'json_group_array("{name}")' for name in names)
         statement = f"WITH found ({columns}) AS ({query}) SELECT {arrays} FROM found"
-        if tx is None:
-            with self.read() as own:
-                row = own.exec_driver_sql(statement, _bind(params)).one()
-        else:
-            row = tx.exec_driver_sql(statement, _bind(params)).one()
-        return pl.DataFrame([_series(name, schema[name], text) for name, text in zip(names, row, strict=True)])
+        with contextlib.ExitStack() as stack:
+            connection = tx if tx is not None else stack.enter_context(self.read())
+            try:
+                texts = connection.exec_driver_sql(statement, _bind(params)).one()
+                lists = [msgspec.json.decode(text) for text in texts]
+            except sa.exc.DBAPIError as error:
+                if "too big" not in str(error.orig):  # a text of SQLite's is a gigabyte at most
+                    raise
+                rows = connection.exec_driver_sql(query, _bind(params)).all()
+                lists = [list(column) for column in zip(*rows, strict=True)]
+        return pl.DataFrame([_series(name, schema[name], values) for name, values in zip(names, lists, strict=True)])
 
     # -- leases ------------------------------------------------------------------------------------------------------
 
@@ -277,8 +282,7 @@ def _bind(params: Sequence[Any] | Mapping[str, Any]) -> Any:
     return dict(params) if isinstance(params, Mapping) else tuple(params)
 
 
-def _series(name: str, dtype: Any, text: str) -> pl.Series:
-    values = msgspec.json.decode(text)
+def _series(name: str, dtype: Any, values: list[Any]) -> pl.Series:
     if isinstance(dtype, pl.Datetime):
         return pl.Series(name, values, dtype=pl.Int64).cast(dtype)
     if dtype == pl.Boolean:

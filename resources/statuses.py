@@ -133,3 +133,8 @@ def join_early(tx: sa.Connection, accepted: Sequence[tuple[int, str]], now: int)
         now,
     )
     tx.execute(early_status.delete().where(early_status.c.wamid.in_({r.wamid for r in found})))
+
+
+def sweep_early(tx: sa.Connection, before: int) -> None:
+    """Forget statuses of messages that never became ours (a number shared with another system), taken in before."""
+    tx.execute(early_status.delete().where(early_status.c.received_at < before))

@@ -163,7 +163,7 @@ def test_a_value_that_does_not_fit_costs_its_cell_not_the_row(store: Store) -> N
     taken = store.take("b.csv", "phone,n,timezone\n0600000001,seven,Mars/Olympus\n0600000002,8,\n")
     assert (taken.changed, taken.unchanged, taken.quarantined) == (1, 1, 2)
     assert [reason for _, _, reason in store.bad()] == [
-        "“seven”: n is no bigint; the rest of the row was taken",
+        "“seven”: n is no whole number; the rest of the row was taken",
         "“Mars/Olympus”: timezone is no time zone (IANA, e.g. Europe/Paris); the rest of the row was taken",
     ]
     assert store.rows("phone", "n", "timezone") == [(ONE, 1, "Europe/Paris"), (TWO, 8, None), (THREE, 3, None)]

@@ -1,5 +1,6 @@
 """The ledger: leases that fence, transactions that hold, frames of the right types, schemas of other versions."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -289,3 +290,25 @@ def test_a_file_that_is_no_ledger_is_said(tmp_path):
     path.write_text("this is no database, it is a text of some length" * 50)
     with pytest.raises(LedgerError, match="can't be opened"):
         Ledger.open(path)
+
+
+def test_a_frame_too_big_for_one_text_of_sqlite_is_read_by_rows(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    with ledger.write() as tx:
+        tx.exec_driver_sql(
+            "INSERT INTO meta (name, value) VALUES (?, ?)", [(f"n{i:04}", "x" * 50) for i in range(1_000)]
+        )
+    query, schema = (
+        "SELECT name, value FROM meta WHERE name LIKE 'n0%' ORDER BY name",
+        {"name": pl.String, "v": pl.String},
+    )
+    whole = ledger.frame(query, schema)
+    with ledger.read() as tx:
+        raw = tx.connection.dbapi_connection
+        assert raw is not None
+        before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 20_000)
+        try:
+            assert ledger.frame(query, schema, tx=tx).equals(whole)
+        finally:
+            raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+    assert whole.height == 1_000
