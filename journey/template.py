@@ -10,7 +10,6 @@ Meta's own examples write `HEADER` and `header`, `MARKETING` and `marketing`; it
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from journey.problems import Problem
@@ -142,27 +141,32 @@ def parse_template(definition: object) -> Template:
 def parse_library(files: Mapping[str, object]) -> tuple[dict[tuple[str, str], Template], list[Problem]]:
     """Reads the template files of a project: path within the home → the JSON in it.
 
-    Returns the templates by (name, language), and a finding for each file that cannot be read, whose name is not
-    NAME.LANGUAGE.json, or that is there twice.
+    A file holds one definition (as `templates pull` writes them, NAME.LANGUAGE.json), several in a list, or a page as
+    Meta's API answers it (`{"data": […]}`); its name does not matter. Returns the templates by (name, language), and a
+    finding for each definition that cannot be read or is there twice.
     """
     library: dict[tuple[str, str], Template] = {}
     problems: list[Problem] = []
     pull = "Run `estafette templates pull`, which writes these files."
-    for file, definition in sorted(files.items()):
-        try:
-            template = parse_template(definition)
-        except ValueError as error:
-            problems.append(Problem(file, 0, "", str(error), pull))
-            continue
-        if (template.name, template.language) in library:
-            what = f"the template {template.name} ({template.language}) is in two files"
-            problems.append(Problem(file, 0, "", what, "Remove one of them."))
-            continue
-        library[template.name, template.language] = template
-        if PurePosixPath(file).name != template.file_name:
-            what = f"the file holds the template {template.name} ({template.language})"
-            problems.append(Problem(file, 0, "name", what, f"Rename it to {template.file_name}."))
+    for file, content in sorted(files.items()):
+        for definition in _definitions(content):
+            try:
+                template = parse_template(definition)
+            except ValueError as error:
+                problems.append(Problem(file, 0, "", str(error), pull))
+                continue
+            if (template.name, template.language) in library:
+                what = f"the template {template.name} ({template.language}) is there twice"
+                problems.append(Problem(file, 0, "", what, "Remove one of them."))
+                continue
+            library[template.name, template.language] = template
     return library, problems
+
+
+def _definitions(content: object) -> list[object]:
+    if isinstance(content, dict) and "name" not in content and isinstance(content.get("data"), list):
+        content = content["data"]
+    return content if isinstance(content, list) else [content]
 
 
 def resolve_language(

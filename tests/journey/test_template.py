@@ -186,17 +186,23 @@ def test_a_file_that_cannot_be_used_is_a_finding_and_the_others_come_in() -> Non
             "templates/a.fr.json": {"name": "a"},
             "templates/autumn_offer.fr.json": definition(),
             "templates/copy.fr.json": definition(),
-            "templates/misnamed.json": definition(name="other"),
+            "templates/named_otherwise.json": definition(name="other"),
         }
     )
 
     assert set(library) == {("autumn_offer", "fr"), ("other", "fr")}
     assert [(problem.file, problem.message) for problem in problems] == [
         ("templates/a.fr.json", "a template has a `language`, and this one has none"),
-        ("templates/copy.fr.json", "the template autumn_offer (fr) is in two files"),
-        ("templates/misnamed.json", "the file holds the template other (fr)"),
+        ("templates/copy.fr.json", "the template autumn_offer (fr) is there twice"),
     ]
-    assert problems[2].mend == "Rename it to other.fr.json."
+
+
+def test_a_page_as_meta_answers_it_and_a_list_are_template_files_too() -> None:
+    page = {"data": [definition(), definition(language="en_US")], "paging": {"cursors": {"after": "x"}}}
+    library, problems = parse_library({"templates/page.json": page, "templates/list.json": [definition(name="other")]})
+
+    assert set(library) == {("autumn_offer", "fr"), ("autumn_offer", "en_US"), ("other", "fr")}
+    assert problems == []
 
 
 @pytest.mark.parametrize(
