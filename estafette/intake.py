@@ -114,4 +114,4 @@ def _draw(console: Console, rows: Sequence[dict[str, Any]], contacts: int) -> No
             )
         if row["kind"] not in READ and not row["again"]:
             console.print(f"  {row['kind']} are kept and not read yet", style="dim")
-    console.print(f"{contacts:,} contacts now.")
+    console.print(f"{contacts:,} contact{'s' * (contacts != 1)} now.")

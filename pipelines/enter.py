@@ -22,6 +22,7 @@ from resources.ledger import Lease, chunks, mark_dirty
 from resources.segments import Audience
 from resources.tables import campaign as campaigns
 from resources.tables import occurrence as occurrences
+from resources.tables import participant as participants
 from resources.tables import schedule as schedules
 
 BULK_PRIORITY = 1
@@ -72,6 +73,7 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
             elif (known[name].version, known[name].live) != (campaign.version, True):
                 values = {"version": campaign.version, "live": True}
                 tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
+                _wake_stranded(tx, campaign, at)
             for place, entry in enumerate(campaign.entries):
                 digest = _digest(entry)
                 if seen.get((name, place)) != digest:
@@ -81,6 +83,21 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
         if resting:  # a draft, a hole, a file that is gone: nothing of it is sent until it is live again
             tx.execute(campaigns.update().where(campaigns.c.name.in_(resting)).values(live=False))
     return live
+
+
+def _wake_stranded(tx: sa.Connection, campaign: Campaign, at: int) -> None:
+    """Who stands on a step that the new version no longer has is looked at now: their passage ends."""
+    rows = tx.execute(
+        participants.update()
+        .where(
+            participants.c.campaign == campaign.name,
+            participants.c.left_at.is_(None),
+            participants.c.step.not_in(list(campaign.steps)),
+        )
+        .values(wake_at=at)
+        .returning(participants.c.id)
+    )
+    mark_dirty(tx, "participant", list(rows.scalars()))
 
 
 def add_occurrence(home: Home, campaign: Campaign, now: datetime) -> list[int]:

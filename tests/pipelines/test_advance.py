@@ -251,10 +251,10 @@ def test_a_new_version_takes_effect_at_the_next_move(make_home):
     assert stage.rows("SELECT version FROM message ORDER BY id") == [(first,), (second,)]
 
 
-def test_whoever_stands_on_a_removed_step_ends(make_home):
+def test_whoever_stands_on_a_removed_step_ends_at_once(make_home):
     stage = started(make_home)
     stage.campaign(OFFER.replace("hello:", "other:"))
-    stage.later(days=2).turn()
+    stage.turn()
     assert stage.reasons() == {"step_removed": 1}
 
 
