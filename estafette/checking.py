@@ -10,7 +10,7 @@ from rich.console import Console
 
 from estafette import show
 from estafette.session import Session
-from journey.problems import EstafetteError, Problem, UsageError
+from journey.problems import EstafetteError, Problem, SegmentError, UsageError
 from journey.spelling import suggest
 from resources.home import Home
 from resources.project import Project, schemas
@@ -23,10 +23,10 @@ def check(session: Session, names: Sequence[str], *, offline: bool = False) -> b
     """
     del offline
     with session.open(settings=False) as home:
-        project = _project(home)
+        project, failing = _project(home)
     for name in names:
         known(project, name)
-    found = [one for one in project.problems if not names or _concerns(one, names)]
+    found = [*failing, *(one for one in project.problems if not names or _concerns(one, names))]
     errors = [one for one in found if one.level == "error"]
     checked = [name for name in _campaigns(project) if not names or name in names]
     live = [name for name in project.live_campaigns() if name in checked]
@@ -92,11 +92,27 @@ def describe_state(home: Home, name: str) -> str:
     return "stopped" if name in home.stopped_campaigns() and state != "gone" else state
 
 
-def _project(home: Home) -> Project:
-    """The project's files; a home that has no ledger yet gets none by being checked, as in CI."""
+def _project(home: Home) -> tuple[Project, list[Problem]]:
+    """The project's files, and the SQL segments that can't run on the contacts and events there are.
+
+    A home that has no ledger yet gets none by being checked, as in CI.
+    """
     if home.secrets.ledger_url is None and not home.paths.ledger.exists():
-        return Project.load(home.path, properties=set(), contacts_loaded=False, now=home.clock())
-    return home.project
+        return Project.load(home.path, properties=set(), contacts_loaded=False, now=home.clock()), []
+    if home.project.settings_or_none is None or not home.contacts.loaded():
+        return home.project, []
+    columns: dict[str, tuple[str, ...]] = {}
+    failing: list[Problem] = []
+    for name, segment in home.project.segments.items():
+        if segment.kind == "sql":
+            try:
+                columns[name] = home.segment_columns(name)
+            except SegmentError as error:
+                file, _, line = (error.where or segment.file).partition(":")
+                mend = error.mend or "Correct the query"
+                failing.append(Problem(file, int(line or 1), "", error.message, f"{mend}."))
+    properties = set(home.contacts.properties())
+    return Project.load(home.path, properties=properties, returned=columns, now=home.clock()), failing
 
 
 def _campaigns(project: Project) -> list[str]:

@@ -7,6 +7,7 @@ the home talks to the sandbox.
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dotenv import dotenv_values
 from estafette.session import HOME, SETTINGS
 from pipelines.run import prepare
 
+PATTERN = re.compile(r"[*?[]")  # as in the standard library's glob
 GRACE = 20.0  # seconds that a process has to end
 SANDBOX = "sandbox"
 TALK = ("WHATSAPP_API_URL", "WHATSAPP_TOKEN", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN")
@@ -32,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = Path(given.home or os.environ.get(HOME) or ".").resolve()
     if not (home / SETTINGS).is_file():
         _say(f"there is no {SETTINGS} in {home}: name a project home with --home or ESTAFETTE_HOME")
+        return 1
+    if PATTERN.search(str(home)):
+        _say(f"Dagster takes `[`, `*` and `?` in a path for patterns: move {home} to a path without them")
         return 1
     environment = environment_of(home, os.environ, given.sandbox_port)
     environment["DAGSTER_HOME"] = str(prepare(home))

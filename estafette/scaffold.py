@@ -4,6 +4,7 @@ What belongs here: which files a new home gets. They are the ones in the root of
 itself, so that every example exists once; only the home's own README is written here.
 """
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def init(session: Session, directory: Path) -> None:
     def draw(console: Console) -> None:
         console.print(f"A new home in {target}: {len(made)} files.")
         console.print("Next:")
-        for line in (f"cd {directory}", "cp .env.example .env", "estafette check"):
+        for line in (f"cd {shlex.quote(str(directory))}", "cp .env.example .env", "estafette check"):
             console.print(f"    {line}")
 
     session.show({"home": str(target), "files": made}, draw)

@@ -4,7 +4,8 @@ What belongs here: the rules, over frames of contacts. Where consent is kept is 
 
 One scope is in force for a contact, the strongest: `all` (a stop word), `marketing` (Meta's preference, error 131050),
 `file` (a contact file's `opted_in: false`), or none. What a person said is never undone by a file, unless the file
-brings an `opted_in_at` later than it. `opted_in` is beside that: a person who refuses marketing is still opted in.
+brings an `opted_in_at` later than it; when a file was taken in is no such time, so that a stop word which comes late
+still counts. `opted_in` is beside that: a person who refuses marketing is still opted in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ def by_file(frame: pl.DataFrame, now: datetime, default: bool) -> pl.DataFrame:
         scope=pl.when(lifted).then(scope).when(change.is_not_null()).then(pl.lit("file")),
         opted_in=pl.when(consented).then(pl.lit(True)).when(no).then(pl.lit(False)).otherwise(opted_in),
         opted_in_at=pl.when(consented)
-        .then(pl.coalesce("brought_at", pl.when(effective & ~lifted).then("opted_in_at").otherwise(at)))
+        .then(pl.coalesce("brought_at", pl.when(effective & ~lifted).then("opted_in_at")))
         .otherwise("opted_in_at"),
         opted_out_at=pl.when(lifted)
         .then(pl.lit(None, TIME))

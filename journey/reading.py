@@ -30,6 +30,7 @@ class FileModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=FileModel)
+SENTENCE_END = re.compile(r"(?<!\be\.g)\. ")
 
 
 def example(*values: dict[str, Any]) -> ConfigDict:
@@ -235,7 +236,7 @@ def _description(model: type[FileModel], path: Path) -> str:
         key = node.get("properties", {}).get(path[-1], {})
         for described in (key, *_branches(schema, key)):
             if described.get("description"):
-                return str(described["description"]).split(". ")[0].rstrip(".")
+                return SENTENCE_END.split(str(described["description"]), maxsplit=1)[0].removesuffix(".")
     return ""
 
 

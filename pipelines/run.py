@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 from dagster._core.instance.ref import InstanceRef
+from dagster_shared.yaml_utils import safe_load_yaml
 
 from journey.problems import EstafetteError
 from pipelines.jobs import one_pass
@@ -63,11 +64,18 @@ def run_pass(home: Path, now: datetime | None = None, *, wait: float = 600.0, qu
     Waits up to `wait` seconds for a pass that is at work elsewhere. EstafetteError: what went wrong, said plainly.
     KeyboardInterrupt: SIGINT or SIGTERM came; what was on its way was settled, and a later pass goes on.
     """
-    reference = InstanceRef.from_dir(str(prepare(home)), overrides=NO_CAPTURE)
+    reference = _reference(prepare(home))
     passing = PassResource(path=str(home.resolve()), now=now.isoformat() if now is not None else "", wait=wait)
     with kept(), _plainly(), _instance(reference) as instance:
         config = HUSHED if quiet else None
         return one_pass.execute_in_process(config, instance=instance, resources={"passing": passing}).run_id
+
+
+def _reference(folder: Path) -> InstanceRef:
+    """Dagster's storage in `folder`. Its settings are read here: Dagster takes brackets in a path for a pattern, finds
+    no file, and goes on without them (with telemetry, too)."""
+    settings = safe_load_yaml((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    return InstanceRef.from_dir(str(folder), overrides={**settings, **NO_CAPTURE})
 
 
 def _instance(reference: InstanceRef) -> dg.DagsterInstance:

@@ -47,8 +47,13 @@ class Due:
         return bool(self.files or self.people or self.messages or self.occurrences)
 
     def __str__(self) -> str:
-        counts = {"files": self.files, "people": self.people, "messages": self.messages, "entries": self.occurrences}
-        return ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "nothing"
+        numbers = (self.files, self.people, self.messages, self.occurrences)
+        words = (("file", "files"), ("person", "people"), ("message", "messages"), ("entry", "entries"))
+        counted = zip(numbers, words, strict=True)
+        return (
+            ", ".join(f"{number} {one if number == 1 else more}" for number, (one, more) in counted if number)
+            or "nothing"
+        )
 
 
 def wants_pass(due: Due, *, lease_held: bool, waiting_runs: int) -> str | None:

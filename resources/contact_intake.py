@@ -9,8 +9,10 @@ file put in once more) is not read again: it must not undo what came after it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -36,6 +38,8 @@ from resources.landing import Cursor, FileStat, Landing
 from resources.ledger import BULK, Lease
 from resources.quarantine import put_aside, put_aside_in_bulk
 from resources.takeover import MOST, rename, rewrite
+
+Item = TypeVar("Item")
 
 BATCH = 100_000
 SMALL = 64 << 20  # bytes; a CSV up to this is kept in memory between its two readings
@@ -87,16 +91,37 @@ def take_in_contacts(
             taken.append(intake.take(stat, wall, final))
         except FileNotFoundError:  # renamed or removed since it was listed
             continue
-        except (OSError, pl.exceptions.PolarsError, UnicodeError) as error:
+        except UnreadableFile as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     if taken:
         contacts.fold(lease)
     return taken
 
 
-def set_aside(landing: Landing, stat: FileStat, lease: Lease | None, now: datetime, error: Exception) -> TakenFile:
+class UnreadableFile(Exception):
+    """A landing file that can't be read. Trouble of our own stores is none: it ends the pass, and the file waits."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around whatever reads a landing file, and nothing else."""
+    try:
+        yield
+    except FileNotFoundError:  # renamed or removed: its new name comes by itself
+        raise
+    except (OSError, pl.exceptions.PolarsError, UnicodeError) as error:
+        raise UnreadableFile((str(error).splitlines() or [type(error).__name__])[0]) from error
+
+
+def readable(items: Iterable[Item]) -> Iterator[Item]:
+    """The items of a landing file. What fails while one of them is put to use is not the file's fault."""
+    with reading():
+        yield from items
+
+
+def set_aside(landing: Landing, stat: FileStat, lease: Lease | None, now: datetime, error: UnreadableFile) -> TakenFile:
     """Quarantines a file that can't be read at all; it is looked at again when it changes."""
-    reason = "the file can't be read: " + (str(error).splitlines() or [type(error).__name__])[0]
+    reason = f"the file can't be read: {error}"
     cursor = Cursor(stat.kind, stat.name, stat.inode, stat.size, size=stat.size, mtime_ns=stat.mtime_ns, quarantined=1)
     with landing.ledger.write(lease) as tx:
         quarantined = put_aside(tx, stat.kind, stat.shown, bad_frame([(0, reason, "")]), now)
@@ -115,20 +140,22 @@ class _Intake:
 
     def take(self, stat: FileStat, wall: float, final: bool) -> TakenFile:
         taken = TakenFile(stat.kind, stat.name)
-        copied = self.landing.copy_of(stat)
+        with reading():
+            copied = self.landing.copy_of(stat)
         if copied is not None:
             with self.contacts.ledger.write(self.lease) as tx:
                 self.landing.save(tx, copied, to_us(self.now))
             return replace(taken, again=True)
         if stat.form == "ndjson":
-            for chunk in self.landing.chunks(stat, wall, final):
+            for chunk in readable(self.landing.chunks(stat, wall, final)):
                 rows = ndjson_rows(chunk.lines)
                 types = self._types([rows])
                 taken = self._write(taken, stat, rows, types, chunk.cursor)
             return taken
         if stat.form == "unknown":
-            raise OSError(f"`{stat.path.suffix}` is no known ending; use .csv, .ndjson or .parquet")
-        cursor = self.landing.whole(stat)
+            raise UnreadableFile(f"`{stat.path.suffix}` is no known ending; use .csv, .ndjson or .parquet")
+        with reading():
+            cursor = self.landing.whole(stat)
         kept = list(self._parts(stat)) if stat.size <= SMALL else None
         types = self._types(kept if kept is not None else self._parts(stat))
         last: Rows | None = None
@@ -141,10 +168,10 @@ class _Intake:
     def _parts(self, stat: FileStat) -> Iterator[Rows]:
         """The rows of a CSV or Parquet file; findings about its columns are with the first."""
         first = True
-        for rows in self._raw_parts(stat):
+        for rows in readable(self._raw_parts(stat)):
             if first:
                 if not {"contact_id", "phone"} & {known_column(name) for name in rows.cells}:
-                    raise OSError("it has neither a column `phone` nor `contact_id`")
+                    raise UnreadableFile("it has neither a column `phone` nor `contact_id`")
                 header = ",".join(rows.cells)
                 rows = replace(rows, bad=pl.concat([column_findings(rows.cells, header), rows.bad]))
             first = False
@@ -167,7 +194,7 @@ class _Intake:
         stated = {name.casefold(): (name, kind) for name, kind in self.rules.properties.items()}
         found: dict[str, Evidence] = {}
         declared: dict[str, PropertyType] = {}
-        spelled = list(known)
+        spelled = [*self.rules.properties, *known]  # as it is known, else as the settings write it
         for rows in parts:
             names = property_columns(rows.cells, spelled)
             spelled += [own for own in names.values() if own not in spelled]

@@ -20,7 +20,7 @@ from journey.condition_sql import Kind, quoted
 from journey.contact_rows import CONTACT, contact_schema
 from journey.problems import LedgerError
 from journey.properties import DUCKDB, TYPES, PropertyType
-from resources.lake import Lake, LakeFile
+from resources.lake import Lake, LakeFile, parquet_schema
 from resources.ledger import Lease, Ledger
 from resources.tables import property as property_table
 
@@ -252,7 +252,7 @@ class Contacts:
 def _scan(file: Path, schema: Mapping[str, pl.DataType], columns: Sequence[str]) -> pl.LazyFrame:
     """A file of contacts with `columns` of `schema`, also those that came after it was written; a property that has
     changed its type since is cast."""
-    there = pl.read_parquet_schema(file)
+    there = parquet_schema(file)
     expressions = [
         (pl.col(name) if there[name] == schema[name] else pl.col(name).cast(schema[name], strict=False))
         if name in there
@@ -264,7 +264,7 @@ def _scan(file: Path, schema: Mapping[str, pl.DataType], columns: Sequence[str])
 
 def _read(files: Sequence[str], sql: Mapping[str, str], more: str = "") -> str:
     """A SELECT of every column from files, whichever of them have it."""
-    there = {name for file in files for name in pl.read_parquet_schema(file)}
+    there = {name for file in files for name in parquet_schema(file)}
     columns = [
         f"{quoted(name)}::{kind} as {quoted(name)}" if name in there else f"null::{kind} as {quoted(name)}"
         for name, kind in sql.items()

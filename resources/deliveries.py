@@ -20,6 +20,7 @@ from journey.webhook import Parsed, parse
 from journey.words import Scope, Status
 from resources import statuses
 from resources.consents import apply_consent
+from resources.contact_intake import UnreadableFile, readable
 from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.landing import FileStat
@@ -62,15 +63,15 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
         taken.files += 1
         try:
             _take_in_file(home, lease, stat, now, final, taken)
-        except OSError as error:
-            bad = pl.DataFrame({"line": [0], "reason": [f"the file can't be read: {error.strerror}"], "raw": [""]})
+        except UnreadableFile as error:
+            bad = pl.DataFrame({"line": [0], "reason": [f"the file can't be read: {error}"], "raw": [""]})
             with home.ledger.write(lease) as tx:
                 taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
     return taken
 
 
 def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final: bool, taken: TakenWebhooks) -> None:
-    for chunk in home.landing.chunks(stat, home.wall(), final):
+    for chunk in readable(home.landing.chunks(stat, home.wall(), final)):
         parts = list(chunks(len(chunk.lines), LINES)) or [slice(0, 0)]
         for part in parts:
             parsed = parse(chunk.lines[part])

@@ -26,7 +26,7 @@ from journey.event_rows import (
 from journey.phones import stranger_id
 from journey.properties import TIME
 from journey.rows import Rows, frame_rows
-from resources.contact_intake import IntakeRules, TakenFile, set_aside
+from resources.contact_intake import IntakeRules, TakenFile, UnreadableFile, readable, reading, set_aside
 from resources.contacts import Contacts
 from resources.lake import Lake
 from resources.landing import Cursor, FileStat, Landing
@@ -109,7 +109,7 @@ def take_in_events(
             taken.append(intake.take(stat, wall, final))
         except FileNotFoundError:  # renamed or removed since it was listed
             continue
-        except (OSError, pl.exceptions.PolarsError, UnicodeError) as error:
+        except UnreadableFile as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     return taken
 
@@ -128,7 +128,8 @@ class _Intake:
     def take(self, stat: FileStat, wall: float, final: bool) -> TakenFile:
         self.counter = IdenticalLines()
         taken = TakenFile(stat.kind, stat.name)
-        copied = self.landing.copy_of(stat)
+        with reading():
+            copied = self.landing.copy_of(stat)
         if copied is not None:
             with self.events.ledger.write(self.lease) as tx:
                 self.landing.save(tx, copied, to_us(self.now))
@@ -137,7 +138,7 @@ class _Intake:
         if stat.form == "ndjson":
             start = self.landing.start(stat).offset
             fed = start == 0
-            for chunk in self.landing.chunks(stat, wall, final):
+            for chunk in readable(self.landing.chunks(stat, wall, final)):
                 read = read_json_events(chunk.lines, region, timezone)
                 if not fed and read.frame["said"].null_count() < read.frame.height:
                     self._feed(stat, start)
@@ -145,8 +146,9 @@ class _Intake:
                 taken = self._write(taken, stat, read, chunk.cursor)
             return taken
         if stat.form == "unknown":
-            raise OSError(f"`{stat.path.suffix}` is no known ending; use .ndjson, .csv or .parquet")
-        cursor = self.landing.whole(stat)
+            raise UnreadableFile(f"`{stat.path.suffix}` is no known ending; use .ndjson, .csv or .parquet")
+        with reading():
+            cursor = self.landing.whole(stat)
         last: EventRows | None = None
         for read in self._parts(stat):
             if last is not None:
@@ -158,10 +160,10 @@ class _Intake:
 
     def _parts(self, stat: FileStat) -> Iterator[EventRows]:
         first = True
-        for rows in self._raw_parts(stat):
+        for rows in readable(self._raw_parts(stat)):
             fields = {known_field(name) for name in rows.cells}
             if first and not ({"event", "occurred_at"} <= fields and fields & {"contact_id", "phone"}):
-                raise OSError("it needs the columns `event`, `occurred_at`, and `contact_id` or `phone`")
+                raise UnreadableFile("it needs the columns `event`, `occurred_at`, and `contact_id` or `phone`")
             first = False
             yield read_table_events(rows, self.rules.region, self.rules.timezone)
 

@@ -26,7 +26,7 @@ from resources.ledger import Ledger
 from resources.outbox import know_senders
 from resources.posting import Sender as Poster
 from resources.project import Paths, Project
-from resources.segments import Audience, evaluate
+from resources.segments import Audience, evaluate, returned
 from resources.settings import Secrets, load_secrets
 from resources.tables import campaign as campaigns
 
@@ -138,6 +138,12 @@ class Home:
         tables = self.contacts.tables(self.events, settings.consent.default == "opted_in")
         timezone = ZoneInfo(settings.timezone)
         return evaluate(name, self.project.segments, tables, now, timezone)
+
+    def segment_columns(self, name: str) -> tuple[str, ...]:
+        """The further columns that an SQL segment returns, without running it. SegmentError: it can't run."""
+        settings = self.project.settings
+        tables = self.contacts.tables(self.events, settings.consent.default == "opted_in")
+        return returned(self.project.segments[name], tables, self.clock(), ZoneInfo(settings.timezone))
 
     def prefix(self) -> str:
         """What every callback id of this installation begins with."""

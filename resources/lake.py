@@ -164,6 +164,11 @@ class Lake:
         return swept
 
 
+def parquet_schema(file: Path | str) -> pl.Schema:
+    """The columns of a Parquet file. `pl.read_parquet_schema` takes brackets in a path for a pattern."""
+    return pl.scan_parquet(file, glob=False).collect_schema()
+
+
 def _range(frame: pl.DataFrame, at: str | None) -> tuple[int | None, int | None]:
     if at is None or frame.is_empty():
         return None, None

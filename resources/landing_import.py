@@ -18,6 +18,7 @@ from journey.contact_rows import known_column
 from journey.event_rows import known_field
 from journey.json_rows import json_object
 from journey.problems import UsageError
+from resources.lake import parquet_schema
 from resources.landing import CSV, NDJSON, PARQUET
 
 Importable = Literal["contacts", "events", "coupons"]
@@ -75,7 +76,7 @@ def _there(files: Iterable[Path]) -> Iterator[Path]:
 def _names(file: Path) -> Iterable[str]:
     suffix = file.suffix.lower()
     if suffix in PARQUET:
-        return list(pl.read_parquet_schema(file))
+        return list(parquet_schema(file))
     with file.open("rb") as lines:
         if suffix in NDJSON:
             some = [json_object(line.strip())[0] for _, line in zip(range(_LOOKED_AT), lines, strict=False)]

@@ -111,13 +111,14 @@ class Project:
         *,
         properties: Collection[str] | None = None,
         contacts_loaded: bool = True,
+        returned: Mapping[str, tuple[str, ...]] | None = None,
         now: datetime | None = None,
     ) -> "Project":
         """Reads a project home. Never raises for what its files hold.
 
         `properties`: the names of known contact properties (those that the settings state are added); None where they
-        are not known here. `contacts_loaded`: an unknown property is an error then, else a warning. `now` (UTC): finds
-        schedules that are over.
+        are not known here. `contacts_loaded`: an unknown property is an error then, else a warning. `returned`: the
+        further columns of SQL segments, where they were looked at. `now` (UTC): finds schedules that are over.
         """
         problems: list[Problem] = []
         settings = _settings(home, problems)
@@ -131,7 +132,7 @@ class Project:
             templates=templates,
             segments=set(segments),
             broken_segments=broken,
-            columns={name: () for name, one in segments.items() if one.kind == "yaml"},
+            columns={**(returned or {}), **{name: () for name, one in segments.items() if one.kind == "yaml"}},
             properties=properties,
             contacts_loaded=contacts_loaded,
             now=now,

@@ -88,6 +88,18 @@ def evaluate(
             raise failed(error, segment) from None
 
 
+def returned(segment: Segment, tables: Tables, now: datetime, timezone: ZoneInfo) -> tuple[str, ...]:
+    """The further columns that an SQL segment returns, without running it. SegmentError: it can't run."""
+    clock = Clock(now, timezone)
+    with _database(tables, clock, MEMORY) as con:
+        try:
+            types = _describe(con, *_query(con, segment, tables, clock))
+        except duckdb.Error as error:
+            raise failed(error, segment) from None
+    key = _id_column(segment, types)
+    return tuple(name for name in types if name != key)
+
+
 def _query(
     con: duckdb.DuckDBPyConnection, segment: Segment, tables: Tables, clock: Clock
 ) -> tuple[str, dict[str, Any]]:

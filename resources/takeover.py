@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 from journey.clock import to_us
 from journey.words import LeaveReason, MessageState, ParticipantState
 from resources.consents import contact_subject
-from resources.lake import Lake, LakeFile
+from resources.lake import Lake, LakeFile, parquet_schema
 from resources.ledger import mark_dirty
 from resources.tables import consent_history, message, participant, reply, skip, suppression
 
@@ -61,7 +61,7 @@ def rename(
 
 
 def _names(path: Path, old: pl.Series) -> bool:
-    if "contact_id" not in pl.read_parquet_schema(path):
+    if "contact_id" not in parquet_schema(path):
         return False
     some = pl.scan_parquet(path, glob=False).select(pl.col("contact_id").is_in(old.implode()).any())
     return bool(some.collect(engine="streaming").item())

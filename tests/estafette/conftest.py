@@ -48,8 +48,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A new home whose secrets are in .env; nobody listens at its address."""
-    made = tmp_path / "home"
+    """A new home whose secrets are in .env; nobody listens at its address. Its path is one that tools trip over."""
+    made = tmp_path / "l'été [home] *"
     scaffold.make(made)
     write_env(made, "http://127.0.0.1:9")
     return made

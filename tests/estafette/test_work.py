@@ -27,7 +27,7 @@ def test_import_counts_what_came_and_names_what_could_not_be_read(cli, tmp_path)
     again = cli("import", str(file))
     assert again.code == 0
     assert "read before" in again.out
-    assert "1 contacts now." in again.out
+    assert "1 contact now." in again.out
 
 
 def test_import_refuses_a_file_that_tells_nothing(cli, tmp_path, home):

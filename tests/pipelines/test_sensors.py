@@ -112,7 +112,7 @@ def test_the_sensor_asks_for_a_pass_says_why_and_asks_not_twice(make_home):
     stage.home.ledger.release(stage.lease)
     with dg.DagsterInstance.ephemeral() as instance:
         (request,) = ask(stage, instance).run_requests
-        assert request.tags["estafette/why"] == "1 files"
+        assert request.tags["estafette/why"] == "1 file"
         job = dg.GraphDefinition(name="one_pass").to_job()
         instance.create_run_for_job(job, status=dg.DagsterRunStatus.NOT_STARTED)
         assert ask(stage, instance).skip_message == "a pass is on its way"

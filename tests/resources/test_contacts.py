@@ -265,6 +265,33 @@ def test_a_file_that_is_none_does_not_stop_the_others(store: Store) -> None:
     assert store.take() == TakenFile("contacts", ""), "nothing is pending any more"
 
 
+def test_a_file_waits_where_the_store_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store.contacts, "put", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.take("a.csv", "phone\n0600000001\n")
+    assert store.bad() == []
+    assert store.take().new == 1
+
+
+def test_a_property_is_spelled_as_the_settings_write_it(tmp_path: Path) -> None:
+    store = Store(tmp_path, properties={"first_name": "text"})
+    store.take("a.csv", "phone,First_Name\n0600000001,Zoé\n")
+    assert store.contacts.types() == {"first_name": "text"}
+    store.ledger.close()
+
+
+def test_a_path_with_brackets_is_no_pattern(tmp_path: Path) -> None:
+    store = Store(tmp_path / "l'été [home] *")
+    store.take("a[1].csv", "phone,zip\n0600000001,75001\n")
+    assert store.take("b.csv", "phone,zip\n0600000002,75002\n").new == 1
+    assert len(store.rows("zip")) == 2
+    store.ledger.close()
+
+
 # -- phones ------------------------------------------------------------------------------------------------------------
 
 

@@ -242,6 +242,19 @@ def test_a_stop_that_is_read_again_ends_nobody_who_has_come_back_since(make_home
     assert stage.skips() == {}
 
 
+@pytest.mark.parametrize("dated", [False, True])
+def test_a_stop_word_that_comes_late_counts_unless_a_file_brought_a_later_consent(make_home, dated):
+    stage = make_home(contacts=1)
+    stage.contacts([person(0, opted_in="false")], "no.csv").turn()
+    stage.later(hours=1)
+    agreed = {"opted_in_at": stage.now.isoformat()} if dated else {}
+    stage.contacts([person(0, opted_in="true", **agreed)], "yes.csv").turn()
+    said = stage.now - timedelta(minutes=5)
+    stage.later(minutes=5).says("+33600000000", "STOP", at=said).turn()
+    (row,) = stage.home.contacts.frame(["opted_in", "opt_out_scope"]).rows()
+    assert row == ((True, None) if dated else (False, "all"))
+
+
 def test_a_word_within_a_sentence_or_under_a_picture_is_no_stop_word(make_home):
     stage = sent(make_home, 1, READ)
     stage.says("+33600000000", "Stop, combien coûte ce sac ?")

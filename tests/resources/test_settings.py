@@ -68,7 +68,7 @@ def test_an_id_may_be_written_without_quotes() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "field", "words"),
     [
-        ("region: FR\n", "", 1, "region", "`region` is missing. Add `region:` (The country of phone numbers"),
+        ("region: FR\n", "", 1, "region", "numbers written the national way, e.g. FR)"),
         ("timezone: Europe/Paris\n", "", 1, "timezone", "`timezone` is missing"),
         ("consent: {default: opted_in}\n", "", 1, "consent", "`consent` is missing. Add `consent:` (What is assumed"),
         ("region: FR", "region: fr", 1, "region", "Write `FR`."),
