@@ -13,12 +13,11 @@ import dagster as dg
 from assets.metadata import contacts_event, deliveries_event, events_event, published_event, segment_event
 from journey.problems import CloudApiError, ProjectError
 from pipelines.advance import advance, settle_unknown
-from pipelines.enter import enter
 from pipelines.plan import hold_and_expire
 from pipelines.publish import publish
 from pipelines.sending import Progress, Sending
 from pipelines.take_in import take_in
-from pipelines.turn import Turn, move, turn
+from pipelines.turn import Turn, let_in, move, turn
 from resources.definitions import PassResource
 from resources.home import Home
 from resources.interrupts import signals
@@ -59,12 +58,12 @@ def take_in_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 @dg.op(ins={"taken": DONE}, out=OUT)
 def enter_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Whoever an entry lets in now."""
-    entered = enter(passing.home, passing.lease, passing.home.clock())
+    left, entered = let_in(passing.home, passing.lease, passing.home.clock())
     for name, audience in entered.segments.items():
         context.log_event(segment_event(name, audience))
     for name, why in entered.failed.items():
         context.log.error(f"segment {name}: {why}")
-    context.log.info(f"{entered.entered} entered, {entered.refused} refused")
+    context.log.info(f"{entered.entered} entered, {entered.refused} refused; {left} whose wait was over moved before")
 
 
 @dg.op(ins={"entered": DONE}, out=OUT)

@@ -1,4 +1,4 @@
-"""One turn: take in, enter, advance and plan, until nothing more is due at this time.
+"""One turn: take in, let in, advance and plan, until nothing more is due at this time.
 
 What belongs here: the order of the verbs and when they are at rest. A pass makes one turn, and more of them while its
 lanes send; a live pass makes one a second.
@@ -47,12 +47,24 @@ def move(home: Home, lease: Lease, now: datetime) -> tuple[int, int]:
     return moved, planned
 
 
+def let_in(home: Home, lease: Lease, now: datetime) -> tuple[int, Entered]:
+    """Let in whoever's time has come; before that, whose wait is over leaves: a passage that has ended by its deadline
+    must not refuse the next one, however late the pass. Gives (moves, who came in)."""
+    moved = 0
+    for _ in range(ROUNDS):
+        step_moved = advance(home, lease, now)
+        moved += step_moved
+        if not step_moved:
+            break
+    return moved, enter(home, lease, now)
+
+
 def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     """Everything that is due now but sending and publishing."""
     now = home.clock()
     taken = take_in(home, lease, now, final=final)
     if taken.contacts:  # what contacts are known to have decides whether a campaign has a hole
         home.reload()
-    entered = enter(home, lease, now)
+    left, entered = let_in(home, lease, now)
     moved, planned = move(home, lease, now)
-    return Turn(taken, entered, moved, planned)
+    return Turn(taken, entered, left + moved, planned)

@@ -45,6 +45,19 @@ def test_who_is_inside_is_refused_and_that_is_written_down(make_home):
     assert stage.outcomes() == {"entered": 4, "already_in": 3}
 
 
+def test_a_passage_whose_wait_is_over_does_not_refuse_the_next_one(make_home):
+    # Seen with hourly ticks: the wait had ended days ago, and the pass that ends it refused the next occurrence.
+    waits = OFFER.rstrip() + "\n    on_read: {within: 2d, read: end, not_read: end}\n"
+    stage = make_home(contacts=1, campaigns=[waits.replace("steps:", "settings: {re_entry: always}\nsteps:")])
+    stage.run()
+    stage.send()
+    stage.turn()
+    stage.later(days=3)
+    stage.run()
+    assert stage.outcomes() == {"entered": 2}
+    assert stage.rows("SELECT state FROM participant ORDER BY id") == [("ended",), ("waiting",)]
+
+
 def test_the_ledger_itself_refuses_a_second_open_passage(make_home):
     stage = make_home(contacts=1)
     stage.run()
