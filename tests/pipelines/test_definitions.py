@@ -96,7 +96,7 @@ def test_a_dispatch_is_asked_for_when_a_free_sender_has_much_to_send_or_the_last
 
 
 def test_due_reads_as_a_list_of_what_there_is() -> None:
-    assert str(Due(files=2, people=1)) == "2 files, 1 people"
+    assert str(Due(files=2, people=1)) == "2 files, 1 person"
     assert str(Due()) == "nothing"
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from pipelines.enter import add_occurrence
 from tests.stage import OFFER, person
 
 RULE = OFFER.replace("steps:", "settings: {re_entry: %s}\nsteps:")
@@ -53,7 +54,8 @@ def test_a_passage_whose_wait_is_over_does_not_refuse_the_next_one(make_home):
     stage.send()
     stage.turn()
     stage.later(days=3)
-    stage.run()
+    add_occurrence(stage.home, stage.home.project.campaigns["offer"], stage.now)
+    stage.turn()
     assert stage.outcomes() == {"entered": 2}
     assert stage.rows("SELECT state FROM participant ORDER BY id") == [("ended",), ("waiting",)]
 
