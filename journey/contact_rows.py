@@ -49,7 +49,6 @@ _NAMES = {
     "opted in at": "opted_in_at",
     "updated at": "updated_at",
 }
-KNOWN = frozenset(_NAMES.values())
 ABSENT = "\0absent\0"  # before a column's name: True in rows that do not bring it
 LONGEST_ID = 200
 

@@ -12,12 +12,11 @@ import dagster as dg
 
 from assets.metadata import contacts_event, deliveries_event, events_event, published_event, segment_event
 from journey.problems import CloudApiError, ProjectError
-from pipelines.advance import advance, settle_unknown
-from pipelines.plan import hold_and_expire
+from pipelines.advance import advance
 from pipelines.publish import publish
 from pipelines.sending import Progress, Sending
 from pipelines.take_in import take_in
-from pipelines.turn import Turn, let_in, move, turn
+from pipelines.turn import Turn, let_in, move, settle, turn
 from resources.definitions import PassResource
 from resources.home import Home
 from resources.interrupts import signals
@@ -70,8 +69,7 @@ def enter_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 def advance_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Who is due moves along their branch."""
     now = passing.home.clock()
-    settle_unknown(passing.home, passing.lease, now)
-    hold_and_expire(passing.home, passing.lease, now)
+    settle(passing.home, passing.lease, now)
     context.log.info(f"{advance(passing.home, passing.lease, now)} moved")
 
 

@@ -33,10 +33,14 @@ class Turn:
         return bool(self.taken.anything or self.entered.entered or self.entered.refused or self.moved or self.planned)
 
 
-def move(home: Home, lease: Lease, now: datetime) -> tuple[int, int]:
-    """Advance and plan in turn until nobody moves. Gives (moves, people planned for)."""
+def settle(home: Home, lease: Lease, now: datetime) -> None:
+    """What time alone decides of messages: those unknown for long enough, those held or held too long."""
     settle_unknown(home, lease, now)
     hold_and_expire(home, lease, now)
+
+
+def move(home: Home, lease: Lease, now: datetime) -> tuple[int, int]:
+    """Advance and plan in turn until nobody moves. Gives (moves, people planned for)."""
     moved = planned = 0
     for _ in range(ROUNDS):
         step_moved = advance(home, lease, now)
@@ -66,5 +70,6 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     if taken.contacts:  # what contacts are known to have decides whether a campaign has a hole
         home.reload()
     left, entered = let_in(home, lease, now)
+    settle(home, lease, now)
     moved, planned = move(home, lease, now)
     return Turn(taken, entered, left + moved, planned)

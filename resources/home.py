@@ -4,7 +4,6 @@ What belongs here: opening and closing, and the few looks that several verbs sha
 `pipelines`.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -159,11 +158,6 @@ class Home:
                 mend="Put it in the environment or in .env; `estafette doctor` checks it",
             )
         return Poster(self.secrets.api_url, self.secrets.api_version, token)
-
-
-def find_home(given: Path | None = None) -> Path:
-    """The home that a command works on: --home, else ESTAFETTE_HOME, else the folder one stands in."""
-    return Path(given or os.environ.get(HOME) or ".").resolve()
 
 
 @contextmanager

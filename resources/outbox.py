@@ -93,7 +93,7 @@ _ACCEPT = """UPDATE message SET wamid = ?, accepted_at = MIN(?, COALESCE(accepte
 _FAIL = """UPDATE message SET state = 'failed', failed_at = ?, error_code = ?, error_title = ?
   WHERE id = ? AND state IN ('attempted', 'unknown')"""
 _UNKNOWN = "UPDATE message SET state = 'unknown', error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"
-# `tries` counts faults only: being told to slow down, or a template on hold, uses up none of them.
+# `tries` counts faults and 131056: being told to slow down, or a template on hold, uses up none of them.
 _LATER = """UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL,
   tries = tries + ?, not_before = ?, error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"""
 
