@@ -16,7 +16,7 @@ from estafette import show
 from estafette.checking import known
 from estafette.pulling import need_token
 from estafette.session import Session
-from journey.campaign import Campaign, LanguageByContact, MessageStep
+from journey.campaign import Campaign
 from journey.codes import explain
 from journey.fill import needs, spec_for
 from journey.outcome import Action
@@ -25,8 +25,9 @@ from journey.problems import EstafetteError, ProjectError, UsageError
 from journey.render import render
 from journey.shown import show as shown
 from journey.spelling import suggest
+from journey.steps import LanguageByContact, MessageStep
 from journey.template import Template
-from pipelines.plan import ARRIVED, rendered_for, template_for, with_contacts
+from pipelines.rendering import ARRIVED, rendered_for, template_for, with_contacts
 from resources.home import Home
 
 
@@ -158,7 +159,7 @@ def _attributes(
         return given
     if contact is None or not any(source == "event" for source, _ in _wanted(home, campaign, step)):
         return None
-    for entry in campaign.entries:
+    for _, entry in campaign.audiences():
         row = home.segment(entry.segment, home.clock()).frame.filter(pl.col("contact_id") == contact)
         if row.height:
             found: dict[str, Any] = json.loads(

@@ -52,7 +52,7 @@ def find(campaign: Campaign, source: Source, context: CheckContext) -> Findings:
     if context.senders is not None and campaign.sender not in context.senders:
         what = f"there is no sender `{campaign.sender}` in estafette.yaml"
         findings.hole(("sender",), what, suggest(campaign.sender, context.senders, none="Add it under `senders`."))
-    for number, entry in enumerate(campaign.entries):
+    for number, entry in campaign.audiences():
         path: tuple[Key, ...] = ("entries", number, "audience")
         _segment(entry, path, context, findings)
         if entry.when is not None:

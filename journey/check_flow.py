@@ -5,10 +5,12 @@ What belongs here: whatever can be told from the names of steps and the arrows b
 
 from datetime import timedelta
 
-from journey.campaign import ELSE, Campaign
+from journey.campaign import Campaign
 from journey.clock import show_duration
 from journey.findings import Findings
+from journey.source import Key
 from journey.spelling import suggest
+from journey.steps import ELSE, MessageStep
 from journey.words import END, SkipReason
 
 LONGEST_READ_WAIT = timedelta(days=7)  # the seed: "jusqu'à 7 jours"
@@ -22,6 +24,8 @@ def check_flow(campaign: Campaign, findings: Findings) -> None:
             if target not in targets:
                 what = f"there is no step `{target}`"
                 findings.hole(_written(findings, name, key), what, suggest(target, targets, none="Write `end`."))
+        if not isinstance(step, MessageStep):
+            continue
         for reason in step.on_skip:
             if reason != ELSE and reason not in set(SkipReason):
                 path = ("steps", name, "on_skip", reason)
@@ -33,9 +37,9 @@ def check_flow(campaign: Campaign, findings: Findings) -> None:
     _restless_loops(campaign, findings)
 
 
-def _written(findings: Findings, step: str, key: tuple[str, ...]) -> tuple[str, ...]:
+def _written(findings: Findings, step: str, key: tuple[Key, ...]) -> tuple[Key, ...]:
     """The key as the file has it: `on_skip: reminder` stands for all reasons and has no key `else`."""
-    return tuple(str(part) for part in findings.source.path(("steps", step, *key)))
+    return findings.source.path(("steps", step, *key))
 
 
 def _unreached(campaign: Campaign, findings: Findings) -> None:

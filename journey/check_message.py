@@ -7,13 +7,14 @@ Meta's (message templates, "Components"): body 1,024 characters, header text 60,
 import re
 from collections.abc import Iterable, Mapping
 
-from journey.campaign import Campaign, LanguageByContact, TemplateMessage
+from journey.campaign import Campaign
 from journey.clock import zone
 from journey.dates import date_pattern_problem
 from journey.findings import CheckContext, Findings
 from journey.reading import zone_words
 from journey.source import Key
 from journey.spelling import nearest, suggest
+from journey.steps import LanguageByContact, TemplateMessage, TextMessage
 from journey.template import PLACEHOLDER, Template, TemplateButton, resolve_language
 from journey.variables import Variable
 
@@ -37,13 +38,16 @@ def check_messages(campaign: Campaign, context: CheckContext, findings: Findings
     for name, variable in campaign.variables.items():
         _variable(variable, ("variables", name), campaign, context, findings)
     unclear = False
-    for name, step in campaign.steps.items():
+    for name, step in campaign.message_steps().items():
+        message = step.message
+        if isinstance(message, TextMessage):
+            continue
         path = ("steps", name, "message")
-        _own_variables(step.message, path, campaign, context, findings)
-        templates = _templates(step.message, path, context, findings)
+        _own_variables(message, path, campaign, context, findings)
+        templates = _templates(message, path, context, findings)
         for template in templates:
             used.update(template.body_placeholders)
-            _against(step.message, template, path, campaign, findings)
+            _against(message, template, path, campaign, findings)
         unclear = unclear or not templates
     for name in campaign.variables:
         if name not in used and not unclear:
@@ -276,7 +280,7 @@ def _property(name: str, path: _Path, context: CheckContext, findings: Findings)
 def _attribute(variable: Variable, path: _Path, campaign: Campaign, context: CheckContext, findings: Findings) -> None:
     """What an audience brings are the further columns of its segment."""
     root = variable.name.partition(".")[0]
-    for entry in campaign.entries:
+    for _, entry in campaign.audiences():
         columns = context.columns.get(entry.segment)
         if columns is None or root in columns or variable.name in columns:
             continue

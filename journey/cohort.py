@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from journey.campaign import Campaign, MessageStep
+from journey.campaign import Campaign
+from journey.steps import MessageStep
 from journey.words import END, Branch, LeaveReason, MessageState
 
 STANDING = {
@@ -54,6 +55,8 @@ def decide(campaign: Campaign, standing: pl.DataFrame, now: int) -> tuple[pl.Dat
         step = campaign.steps.get(str(name))
         if step is None:
             moves.append(_to(group, Branch.next, END, LeaveReason.step_removed))
+            continue
+        if not isinstance(step, MessageStep):
             continue
         decided = group.with_columns(_message_step(campaign, step, now))
         gone = decided.filter(pl.col("branch").is_not_null())

@@ -15,7 +15,7 @@ from journey.template import MEDIA, Template, TemplateButton
 from journey.variables import Variable
 
 if TYPE_CHECKING:
-    from journey.campaign import TemplateMessage
+    from journey.steps import TemplateMessage
 
 NeedSource = Literal["user", "event"]
 _Hole = tuple[str, str, str]  # field within the message, what is wrong, how to mend it

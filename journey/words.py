@@ -55,8 +55,19 @@ class Branch(StrEnum):
     read = "read"
     not_read = "not_read"
     undelivered = "undelivered"
+    other = "other"
+    silence = "silence"
+    otherwise = "else"
     on_skip = "on_skip"
     on_failure = "on_failure"
+
+
+class EntryKind(StrEnum):
+    """How a contact comes in."""
+
+    audience = "audience"
+    trigger = "trigger"
+    api = "api"
 
 
 class EntryOutcome(StrEnum):
@@ -95,6 +106,21 @@ class SkipReason(StrEnum):
     too_late = "too_late"
     us_marketing = "us_marketing"
     holdout = "holdout"
+
+
+class Held(StrEnum):
+    """Why a message is held that may still go out, beside the skip reasons that hold (`template_not_approved`,
+    `media_unreachable`, `messaging_limit`). What expires while held so is skipped as `too_late`."""
+
+    silent_hours = "silent_hours"
+
+
+class CouponState(StrEnum):
+    """The life of one coupon code."""
+
+    free = "free"
+    claimed = "claimed"
+    sent = "sent"
 
 
 class Case(StrEnum):

@@ -74,7 +74,7 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
                 values = {"version": campaign.version, "live": True}
                 tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
                 _wake_stranded(tx, campaign, at)
-            for place, entry in enumerate(campaign.entries):
+            for place, entry in campaign.audiences():
                 digest = _digest(entry)
                 if seen.get((name, place)) != digest:
                     tx.execute(schedules.delete().where(schedules.c.campaign == name, schedules.c.entry == place))
@@ -104,7 +104,7 @@ def add_occurrence(home: Home, campaign: Campaign, now: datetime) -> list[int]:
     """What `run` asks for: one occurrence now of every audience entry. Gives their ids."""
     made = []
     with home.ledger.write() as tx:
-        for place, _ in enumerate(campaign.entries):
+        for place, _ in campaign.audiences():
             name = f"run {now:%Y-%m-%dT%H:%M:%S.%fZ}"
             same = tx.execute(
                 sa.select(sa.func.count())
@@ -136,7 +136,7 @@ def enter(home: Home, lease: Lease, now: datetime) -> Entered:
     stopped = home.stopped_campaigns()
     running = {name: campaign for name, campaign in live.items() if name not in stopped}
     for campaign in running.values():
-        for place, entry in enumerate(campaign.entries):
+        for place, entry in campaign.audiences():
             _make_due(home, lease, campaign, place, entry, now)
     with home.ledger.read() as tx:
         open_rows = tx.execute(
@@ -146,10 +146,10 @@ def enter(home: Home, lease: Lease, now: datetime) -> Entered:
         if row.campaign not in running or (row.next_at is not None and row.next_at > to_us(now)):
             continue
         campaign = running[row.campaign]
-        if row.entry >= len(campaign.entries):  # the entry was taken out of the file
+        entry = dict(campaign.audiences()).get(row.entry)
+        if entry is None:  # the entry was taken out of the file
             _finish(home, lease, row.id, now)
             continue
-        entry = campaign.entries[row.entry]
         if row.audience_file is None:
             try:
                 _evaluate(home, lease, row, entry, now, result)
@@ -334,7 +334,7 @@ def _insert(
     rows = [
         (
             participant_id, campaign.name, campaign.version, contact_id, "", entry.kind, occurrence, BULK_PRIORITY,
-            attributes, at, not_after, campaign.first_step, 1, at, at, ParticipantState.active.value,
+            attributes, at, at, not_after, campaign.first_step, 1, at, at, ParticipantState.active.value,
         )
         for participant_id, contact_id, attributes, not_after in chunk.select(
             "participant_id", "contact_id", "attributes", pl.col("not_after").to_physical()
@@ -344,8 +344,8 @@ def _insert(
         return
     tx.exec_driver_sql(
         "INSERT INTO participant (id, campaign, version, contact_id, key, entry, occurrence, priority, attributes,"
-        " entered_at, not_after, step, visit, arrived_at, wake_at, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " entered_at, since, not_after, step, visit, arrived_at, wake_at, state)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     mark_dirty(tx, "participant", [int(str(row[0])) for row in rows])

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from pipelines.advance import advance, settle_unknown
 from pipelines.enter import Entered, enter
-from pipelines.plan import hold_and_expire, plan
+from pipelines.holding import hold_and_expire
+from pipelines.plan import plan
 from pipelines.take_in import TakenIn, take_in
 from resources.home import Home
 from resources.ledger import Lease

@@ -6,11 +6,14 @@ An event is known by its id, wherever and however often it comes: the 64-bit has
 that a pass scans eight bytes an event to see which of its events are new.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
 
 from journey.clock import to_us
 from journey.csv_rows import csv_rows
@@ -32,11 +35,13 @@ from resources.lake import Lake
 from resources.landing import Cursor, FileStat, Landing
 from resources.ledger import BULK, Lease, Ledger
 from resources.quarantine import put_aside, put_aside_in_bulk
+from resources.tables import lake_file, meta
 
 NAME = "events"
 BATCH = 100_000
 #: `event_key` is a hash of `event_id`; `properties` a JSON object; `source_file` the first file that brought the event;
-#: `taken_at` is on the campaign's clock.
+#: `taken_at` is on the campaign's clock. `batch` rises with every taking-in: whoever looks at new events keeps the last
+#: one it has seen (`event_cursor`). It is null in files from before batches were counted.
 EVENTS: Mapping[str, pl.DataType] = {
     "event_id": pl.String(),
     "event_key": pl.Int64(),
@@ -46,7 +51,18 @@ EVENTS: Mapping[str, pl.DataType] = {
     "properties": pl.String(),
     "source_file": pl.String(),
     "taken_at": TIME,
+    "batch": pl.Int64(),
 }
+_BATCH = "event_batch"  # in `meta`: the last number that was given
+
+
+@dataclass(frozen=True, slots=True)
+class EventMark:
+    """How far somebody has looked at the events: every batch up to `batch`; what is newer stands in files of the lake
+    registered after `file_id`."""
+
+    batch: int = 0
+    file_id: int = 0
 
 
 class Events:
@@ -75,6 +91,64 @@ class Events:
         return frame.join(
             known.select("event_id").collect(engine="streaming"), on="event_id", how="anti", maintain_order="left"
         )
+
+    # -- what is new -------------------------------------------------------------------------------------------------
+
+    def next_batch(self, lease: Lease | None) -> int:
+        """A number above all that were given. One that a crash leaves unused is missed by nobody."""
+        with self.ledger.write(lease) as tx:
+            batch = self._last_batch(tx) + 1
+            tx.execute(
+                insert(meta)
+                .values(name=_BATCH, value=str(batch))
+                .on_conflict_do_update(index_elements=["name"], set_={"value": str(batch)})
+            )
+        return batch
+
+    def mark(self, tx: sa.Connection) -> EventMark:
+        """Where somebody stands who has seen everything until now."""
+        newest = sa.select(sa.func.max(lake_file.c.id)).where(lake_file.c.name == NAME)
+        return EventMark(self._last_batch(tx), int(tx.execute(newest).scalar() or 0))
+
+    def since(self, mark: EventMark, names: Iterable[str] | None = None) -> pl.DataFrame:
+        """Events of batches after the mark (EVENTS), those of `names` only: by batch, then time, then id."""
+        with self.ledger.read() as tx:
+            if self._last_batch(tx) <= mark.batch:
+                return pl.DataFrame(schema=dict(EVENTS))
+            files = [
+                self.lake.root / str(row.path) for row in self.lake.rows(NAME, tx) if int(str(row.id)) > mark.file_id
+            ]
+        newer = pl.col("batch") > mark.batch
+        wanted = newer if names is None else newer & pl.col("event").is_in(list(names))
+        return self._read(files, wanted).sort("batch", "occurred_at", "event_id")
+
+    def of(self, contact_ids: Iterable[str] | pl.Series, names: Iterable[str], occurred_from: datetime) -> pl.DataFrame:
+        """What these contacts did since `occurred_from` (EVENTS), of these names, by time, then id. Files whose events
+        are all older are not opened."""
+        ids = contact_ids if isinstance(contact_ids, pl.Series) else pl.Series("id", list(contact_ids), pl.String)
+        at = to_us(occurred_from)
+        files = [
+            self.lake.root / str(row.path)
+            for row in self.lake.rows(NAME)
+            if row.max_at is None or int(str(row.max_at)) >= at
+        ]
+        wanted = (
+            (pl.col("occurred_at") >= pl.lit(occurred_from, TIME))
+            & pl.col("event").is_in(list(names))
+            & pl.col("contact_id").is_in(ids.implode())
+        )
+        return self._read(files, wanted).sort("occurred_at", "event_id")
+
+    def _read(self, files: Sequence[Path], wanted: pl.Expr) -> pl.DataFrame:
+        if not files:
+            return pl.DataFrame(schema=dict(EVENTS))
+        found = pl.scan_parquet(
+            files, schema=dict(EVENTS), missing_columns="insert", extra_columns="ignore", glob=False
+        )
+        return found.filter(wanted).collect(engine="streaming")
+
+    def _last_batch(self, tx: sa.Connection) -> int:
+        return int(tx.execute(sa.select(meta.c.value).where(meta.c.name == _BATCH)).scalar() or 0)
 
     def view(self, name: str = NAME) -> tuple[tuple[str, ...], str]:
         """(files to be read, statement) that make the view of events for a DuckDB: event_id, event, contact_id,
@@ -220,4 +294,5 @@ class _Intake:
             contact_id=pl.coalesce("contact_id", "holder", stranger),
             source_file=pl.lit(stat.shown),
             taken_at=pl.lit(self.now, TIME),
+            batch=pl.lit(self.events.next_batch(self.lease), pl.Int64),
         ).select(list(EVENTS))

@@ -8,4 +8,76 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {}
+
+def _every_journey(tx: sa.Connection) -> None:
+    """1 → 2: triggers, requests, coupons, goals, links; passages may begin twice at one moment by two events."""
+    for statement in (
+        "ALTER TABLE campaign ADD COLUMN resumed_at BIGINT",
+        "ALTER TABLE occurrence ADD COLUMN asked_at BIGINT",
+        "ALTER TABLE message ADD COLUMN quiet_at BIGINT",
+        "ALTER TABLE message ADD COLUMN window_until BIGINT",
+        "ALTER TABLE message ADD COLUMN counted BOOLEAN NOT NULL DEFAULT 0",
+        "ALTER TABLE message ADD COLUMN coupon_id INTEGER",
+        "ALTER TABLE message ADD COLUMN market TEXT",
+        "ALTER TABLE message ADD COLUMN price BIGINT",
+        "ALTER TABLE message ADD COLUMN currency TEXT",
+        "ALTER TABLE message ADD COLUMN price_source TEXT",
+        "UPDATE message SET counted = 1 WHERE kind = 'template'",
+        "CREATE INDEX message_counted ON message (planned_at, contact_id) WHERE counted",
+        # SQLite changes no constraint in place: the table is made anew, and its indexes with it.
+        "ALTER TABLE participant RENAME TO participant_1",
+        "DROP INDEX participant_open",
+        "DROP INDEX participant_due",
+        "DROP INDEX ix_participant_contact_id",
+        """CREATE TABLE participant (
+            id INTEGER NOT NULL PRIMARY KEY, campaign TEXT NOT NULL, version TEXT NOT NULL, contact_id TEXT NOT NULL,
+            "key" TEXT NOT NULL, key_name TEXT, entry TEXT NOT NULL, occurrence TEXT NOT NULL,
+            priority INTEGER NOT NULL, attributes TEXT, entered_at BIGINT NOT NULL, since BIGINT NOT NULL,
+            not_after BIGINT, step TEXT NOT NULL, visit INTEGER NOT NULL, arrived_at BIGINT NOT NULL, wake_at BIGINT,
+            state TEXT NOT NULL, left_at BIGINT, reason TEXT,
+            UNIQUE (campaign, contact_id, "key", occurrence, entered_at))""",
+        """INSERT INTO participant (id, campaign, version, contact_id, "key", entry, occurrence, priority, attributes,
+            entered_at, since, not_after, step, visit, arrived_at, wake_at, state, left_at, reason)
+            SELECT id, campaign, version, contact_id, "key", entry, occurrence, priority, attributes, entered_at,
+            entered_at, not_after, step, visit, arrived_at, wake_at, state, left_at, reason FROM participant_1""",
+        "DROP TABLE participant_1",
+        "CREATE INDEX ix_participant_contact_id ON participant (contact_id)",
+        "CREATE UNIQUE INDEX participant_open ON participant (campaign, contact_id, key) WHERE left_at IS NULL",
+        "CREATE INDEX participant_due ON participant (campaign, wake_at) WHERE left_at IS NULL",
+        """CREATE TABLE event_cursor (name TEXT NOT NULL PRIMARY KEY, batch BIGINT NOT NULL, file_id BIGINT NOT NULL,
+            position BIGINT NOT NULL DEFAULT 0)""",
+        """CREATE TABLE request (id INTEGER NOT NULL PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, campaign TEXT NOT NULL,
+            kind TEXT NOT NULL, people TEXT NOT NULL, attributes TEXT NOT NULL, source TEXT NOT NULL,
+            taken_at BIGINT NOT NULL, position BIGINT NOT NULL DEFAULT 0, audience_file INTEGER, done_at BIGINT,
+            outcome TEXT, detail TEXT)""",
+        "CREATE INDEX request_open ON request (id) WHERE done_at IS NULL",
+        """CREATE TABLE waiting_entry (id INTEGER NOT NULL PRIMARY KEY, campaign TEXT NOT NULL, entry INTEGER NOT NULL,
+            kind TEXT NOT NULL, occurrence TEXT NOT NULL, contact_id TEXT NOT NULL, event_id TEXT, request_uuid TEXT,
+            "key" TEXT NOT NULL, key_name TEXT, attributes TEXT, since BIGINT NOT NULL, until BIGINT NOT NULL,
+            UNIQUE (campaign, entry, occurrence, contact_id, "key"))""",
+        """CREATE TABLE met (participant_id INTEGER NOT NULL, step TEXT NOT NULL, visit INTEGER NOT NULL,
+            branch INTEGER NOT NULL, event_id TEXT NOT NULL, met_at BIGINT NOT NULL,
+            PRIMARY KEY (participant_id, step, visit, branch))""",
+        """CREATE TABLE goal (id INTEGER NOT NULL PRIMARY KEY, campaign TEXT NOT NULL, goal TEXT NOT NULL,
+            participant_id INTEGER NOT NULL, contact_id TEXT NOT NULL, arm TEXT NOT NULL, event_id TEXT NOT NULL,
+            reached_at BIGINT NOT NULL, value FLOAT, UNIQUE (participant_id, goal))""",
+        "CREATE INDEX ix_goal_contact_id ON goal (contact_id)",
+        """CREATE TABLE coupon (id INTEGER NOT NULL PRIMARY KEY, pool TEXT NOT NULL, code TEXT NOT NULL,
+            expires_at BIGINT, state TEXT NOT NULL, message_id INTEGER, contact_id TEXT, claimed_at BIGINT, tag TEXT,
+            UNIQUE (pool, code))""",
+        "CREATE INDEX coupon_free ON coupon (pool, expires_at, id) WHERE state = 'free'",
+        "CREATE INDEX coupon_tag ON coupon (id) WHERE state = 'sent' AND tag IS NOT NULL",
+        """CREATE TABLE link (code TEXT NOT NULL PRIMARY KEY, message_id INTEGER NOT NULL, button TEXT NOT NULL,
+            url TEXT NOT NULL)""",
+        "CREATE INDEX ix_link_message_id ON link (message_id)",
+        """CREATE TABLE click (id INTEGER NOT NULL PRIMARY KEY, event_id TEXT NOT NULL UNIQUE,
+            message_id INTEGER NOT NULL, participant_id INTEGER NOT NULL, campaign TEXT NOT NULL, step TEXT NOT NULL,
+            contact_id TEXT NOT NULL, button TEXT NOT NULL, clicked_at BIGINT NOT NULL)""",
+        "CREATE INDEX ix_click_message_id ON click (message_id)",
+        "CREATE INDEX ix_click_participant_id ON click (participant_id)",
+        "CREATE INDEX ix_click_contact_id ON click (contact_id)",
+    ):
+        tx.exec_driver_sql(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _every_journey}

@@ -15,7 +15,8 @@ from typing import Any
 from journey.audience import Segment, check_segments, load_segment, references
 from journey.audience import properties as properties_of
 from journey.audience_schema import segment_schema
-from journey.campaign import Campaign, read_campaign
+from journey.campaign import Campaign
+from journey.campaign_reading import read_campaign
 from journey.check import CheckContext, find
 from journey.check_message import OF_EVERY_CONTACT
 from journey.language import CampaignFile

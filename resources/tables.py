@@ -7,7 +7,7 @@ A change here raises `SCHEMA_VERSION` and brings a migration in `ledger.py`.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = sa.MetaData()
 
@@ -127,6 +127,7 @@ campaign = sa.Table(
     sa.Column("live", sa.Boolean, nullable=False),  # its file is there, without holes, and no draft
     sa.Column("stopped_at", sa.BigInteger),
     sa.Column("stopped_why", sa.Text),
+    sa.Column("resumed_at", sa.BigInteger),  # `stop_if` counts from here: whoever resumes has said yes to what was
 )
 
 #: One firing of an audience entry. The segment is evaluated once into `audience_file` (rows ordered by the time at
@@ -146,10 +147,13 @@ occurrence = sa.Table(
     sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("next_at", sa.BigInteger),  # when the row at `position` enters; null: not evaluated yet, or finished
     sa.Column("done_at", sa.BigInteger),
+    sa.Column("asked_at", sa.BigInteger),  # its audience was above `stop_if`: the campaign was stopped, once, to ask
     sa.UniqueConstraint("campaign", "entry", "name"),
 )
 
-#: One contact's one passage through one campaign.
+#: One contact's one passage through one campaign. `occurrence` is the scheduled time, the event's id, or the request's
+#: uuid. `key_name` is the property that `key` came from (null: none): events of this passage must carry the same.
+#: `since` is from when events of `exit_on` count: the triggering event's own time, else `entered_at`.
 participant = sa.Table(
     "participant",
     metadata,
@@ -158,11 +162,13 @@ participant = sa.Table(
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("contact_id", sa.Text, nullable=False, index=True),
     sa.Column("key", sa.Text, nullable=False),
+    sa.Column("key_name", sa.Text),
     sa.Column("entry", sa.Text, nullable=False),  # audience, trigger, api
     sa.Column("occurrence", sa.Text, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),  # 0 transactional, 1 bulk
     sa.Column("attributes", sa.Text),  # JSON
     sa.Column("entered_at", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
     sa.Column("not_after", sa.BigInteger),  # bounds the messages reached without a wait; null after the first wait
     sa.Column("step", sa.Text, nullable=False),
     sa.Column("visit", sa.Integer, nullable=False),
@@ -171,7 +177,7 @@ participant = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("left_at", sa.BigInteger),
     sa.Column("reason", sa.Text),
-    sa.UniqueConstraint("campaign", "contact_id", "key", "entered_at"),
+    sa.UniqueConstraint("campaign", "contact_id", "key", "occurrence", "entered_at"),
 )
 #: A contact is in a campaign once at a time per key: the database itself refuses the second.
 sa.Index(
@@ -194,8 +200,10 @@ sa.Index(
 #: One message planned for one participant at one step and visit; `copy` is above 1 only where `when_unknown: resend`
 #: sent it again. `uid` is a hash of what the message is (campaign, contact, key, occurrence, step, visit, copy): the
 #: same on a restored ledger, which a counter is not. `due_at` is when it may be claimed, `not_before` (wall) when it
-#: may be tried again; a held message carries why. `body_file` and `body_row` name its rendered body in the lake. `lane`
-#: is the lease (name#token) under which it was last stamped.
+#: may be tried again; a held message carries why. `quiet_at` is when the next silent hours begin (null: none come);
+#: from then on it is held again. `window_until` is the end of the service window, for free text. `counted` says that it
+#: counts for frequency caps. `price` is in millionths of `currency`. `body_file` and `body_row` name its rendered body
+#: in the lake. `lane` is the lease (name#token) under which it was last stamped.
 message = sa.Table(
     "message",
     metadata,
@@ -237,9 +245,25 @@ message = sa.Table(
     sa.Column("body_file", sa.Integer),
     sa.Column("body_row", sa.Integer),
     sa.Column("author", sa.Text),
+    sa.Column("quiet_at", sa.BigInteger),
+    sa.Column("window_until", sa.BigInteger),
+    sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.text("0")),
+    sa.Column("coupon_id", sa.Integer),
+    sa.Column("market", sa.Text),
+    sa.Column("price", sa.BigInteger),
+    sa.Column("currency", sa.Text),
+    sa.Column("price_source", sa.Text),  # estimate, meta
     sa.UniqueConstraint("participant_id", "step", "visit", "copy"),
 )
 sa.Index("message_wamid", message.c.wamid, unique=True)
+#: Who got how many of late, for frequency caps.
+sa.Index(
+    "message_counted",
+    message.c.planned_at,
+    message.c.contact_id,
+    sqlite_where=message.c.counted,
+    postgresql_where=message.c.counted,
+)
 #: What may be claimed, campaign by campaign: a million messages of one that is stopped stand in nobody's way.
 sa.Index(
     "message_queue",
@@ -334,6 +358,148 @@ reply = sa.Table(
     sa.Column("late", sa.Boolean, nullable=False),
     sa.Column("replied_at", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
+)
+
+#: How far the events have been looked at, by whom: `journeys` (goals, exit_on, wait_for), or `trigger:CAMPAIGN:PLACE`.
+#: Every taking-in of events is a batch with a number that rises; files of the lake registered after `file_id` hold
+#: whatever is newer than `batch`. `position` is how many matches of the batch after `batch` have been dealt with.
+event_cursor = sa.Table(
+    "event_cursor",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("batch", sa.BigInteger, nullable=False),
+    sa.Column("file_id", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+#: One API entry that was asked for, by its uuid: a second one with the same uuid changes nothing. `people` is a JSON
+#: list of ids (`users`) or phones, or the segment's name; `position` is how many have been dealt with.
+request = sa.Table(
+    "request",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.Text, nullable=False, unique=True),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # users, phones, segment
+    sa.Column("people", sa.Text, nullable=False),
+    sa.Column("attributes", sa.Text, nullable=False),  # a JSON object
+    sa.Column("source", sa.Text, nullable=False),  # the landing file
+    sa.Column("taken_at", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("audience_file", sa.Integer),  # a segment's rows, evaluated once
+    sa.Column("done_at", sa.BigInteger),
+    sa.Column("outcome", sa.Text),  # refused or stopped, where the whole request was; else null
+    sa.Column("detail", sa.Text),
+)
+sa.Index(
+    "request_open",
+    request.c.id,
+    sqlite_where=request.c.done_at.is_(None),
+    postgresql_where=request.c.done_at.is_(None),
+)
+
+#: Someone who was to enter and is not known: looked at again whenever contacts come, until `until`, then refused.
+waiting_entry = sa.Table(
+    "waiting_entry",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("entry", sa.Integer, nullable=False),  # the entry's place in the campaign file, from 0
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("occurrence", sa.Text, nullable=False),
+    sa.Column("contact_id", sa.Text, nullable=False),
+    sa.Column("event_id", sa.Text),
+    sa.Column("request_uuid", sa.Text),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("key_name", sa.Text),
+    sa.Column("attributes", sa.Text),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("campaign", "entry", "occurrence", "contact_id", "key"),
+)
+
+#: An event that somebody at a `wait_for` step waits for: the earliest one of each branch (its number from 1).
+met = sa.Table(
+    "met",
+    metadata,
+    sa.Column("participant_id", sa.Integer, primary_key=True),
+    sa.Column("step", sa.Text, primary_key=True),
+    sa.Column("visit", sa.Integer, primary_key=True),
+    sa.Column("branch", sa.Integer, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("met_at", sa.BigInteger, nullable=False),  # when it occurred
+)
+
+#: A goal that a participant, treated or control, reached: once, by the earliest event that was known.
+goal = sa.Table(
+    "goal",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("goal", sa.Text, nullable=False),
+    sa.Column("participant_id", sa.Integer, nullable=False),
+    sa.Column("contact_id", sa.Text, nullable=False, index=True),
+    sa.Column("arm", sa.Text, nullable=False),  # treated, control
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("reached_at", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.Float),
+    sa.UniqueConstraint("participant_id", "goal"),
+)
+
+#: Coupon codes. A code belongs to one message ever: `claimed` when that is planned, `sent` when Meta accepts it, `free`
+#: again only where it certainly never left. `tag` is what the receiver is still to be given; null: nothing, or done.
+coupon = sa.Table(
+    "coupon",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.BigInteger),
+    sa.Column("state", sa.Text, nullable=False),  # free, claimed, sent
+    sa.Column("message_id", sa.Integer),
+    sa.Column("contact_id", sa.Text),
+    sa.Column("claimed_at", sa.BigInteger),
+    sa.Column("tag", sa.Text),
+    sa.UniqueConstraint("pool", "code"),
+)
+sa.Index(
+    "coupon_free",
+    coupon.c.pool,
+    coupon.c.expires_at,
+    coupon.c.id,
+    sqlite_where=coupon.c.state == "free",
+    postgresql_where=coupon.c.state == "free",
+)
+sa.Index(
+    "coupon_tag",
+    coupon.c.id,
+    sqlite_where=sa.and_(coupon.c.state == "sent", coupon.c.tag.is_not(None)),
+    postgresql_where=sa.and_(coupon.c.state == "sent", coupon.c.tag.is_not(None)),
+)
+
+#: Where the code of a counted link leads. `button` is its label.
+link = sa.Table(
+    "link",
+    metadata,
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("message_id", sa.Integer, nullable=False, index=True),
+    sa.Column("button", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+)
+
+#: One tap on a counted link, once per event of the gateway's.
+click = sa.Table(
+    "click",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    sa.Column("message_id", sa.Integer, nullable=False, index=True),
+    sa.Column("participant_id", sa.Integer, nullable=False, index=True),
+    sa.Column("campaign", sa.Text, nullable=False),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("contact_id", sa.Text, nullable=False, index=True),
+    sa.Column("button", sa.Text, nullable=False),
+    sa.Column("clicked_at", sa.BigInteger, nullable=False),
 )
 
 #: A sender's pace and whether it may send. `pace` is the messages a second in force (AIMD under the configured one).

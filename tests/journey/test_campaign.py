@@ -5,7 +5,9 @@ from hashlib import sha256
 
 import pytest
 
-from journey.campaign import AudienceEntry, Campaign, Header, LanguageByContact, OnRead, ReEntry, When, load_campaign
+from journey.campaign import AudienceEntry, Campaign, ReEntry, When
+from journey.campaign_reading import load_campaign
+from journey.steps import Header, LanguageByContact, OnRead
 from journey.variables import Variable
 from journey.words import Branch, Case
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from journey.campaign import Campaign, read_campaign
+from journey.campaign import Campaign
+from journey.campaign_reading import read_campaign
 from journey.check import CheckContext, check, holes
 from journey.fill import spec_for
 from journey.problems import Problem, ProjectError

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journey.campaign import load_campaign
+from journey.campaign_reading import load_campaign
 from journey.cohort import MOVES, STANDING, WAITS, decide
 from journey.words import MessageState, SkipReason
 

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from journey.campaign import Header, TemplateMessage
 from journey.problems import ProjectError
 from journey.render import MessageSpec, ShownButton, needs, render, show, spec_for, with_callback
+from journey.steps import Header, TemplateMessage
 from journey.template import Template, parse_template
 from journey.variables import Variable
 from journey.words import Case

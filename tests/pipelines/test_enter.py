@@ -65,8 +65,9 @@ def test_the_ledger_itself_refuses_a_second_open_passage(make_home):
     stage.run()
     with pytest.raises(Exception, match="UNIQUE"), stage.home.ledger.write() as tx:
         tx.exec_driver_sql(
-            "INSERT INTO participant SELECT id + 1, campaign, version, contact_id, key, entry, occurrence, priority,"
-            " attributes, entered_at + 1, not_after, step, visit, arrived_at, wake_at, state, left_at, reason"
+            "INSERT INTO participant SELECT id + 1, campaign, version, contact_id, key, key_name, entry, occurrence,"
+            " priority, attributes, entered_at + 1, since, not_after, step, visit, arrived_at, wake_at, state,"
+            " left_at, reason"
             " FROM participant"
         )
 

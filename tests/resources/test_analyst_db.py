@@ -91,7 +91,8 @@ class World:
     def participant(self, **values: Any) -> Any:
         given: dict[str, Any] = {
             "campaign": "autumn", "version": "0123456789ab", "contact_id": "u1", "key": str(random.getrandbits(60)),
-            "entry": "audience", "occurrence": "run", "priority": 1, "entered_at": us(NOW), "step": "offer", "visit": 1,
+            "entry": "audience", "occurrence": "run", "priority": 1, "entered_at": us(NOW), "since": us(NOW),
+            "step": "offer", "visit": 1,
             "arrived_at": us(NOW), "state": "waiting",
         }  # fmt: skip
         return self.insert(tables.participant, **(given | values))

@@ -329,7 +329,7 @@ def _passage(store: Store, contact_id: str, campaign: str = "c") -> int:
         key = tx.execute(
             participant.insert().values(
                 campaign=campaign, version="v", contact_id=contact_id, key="", entry="audience", occurrence="o",
-                priority=1, entered_at=at, step="s", visit=1, arrived_at=at, state="waiting",
+                priority=1, entered_at=at, since=at, step="s", visit=1, arrived_at=at, state="waiting",
             )
         ).inserted_primary_key  # fmt: skip
         assert key is not None

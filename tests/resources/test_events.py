@@ -89,6 +89,7 @@ def test_events_are_stored_with_their_fields(store: Store) -> None:
             "properties": '{"a":{"x":[1.5,null]},"amount":3,"b":1}',
             "source_file": "events/a.ndjson",
             "taken_at": NOW,
+            "batch": 1,
         }
     ]
 
