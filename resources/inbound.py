@@ -19,9 +19,10 @@ from journey.clock import to_us
 from journey.consent import changes_frame
 from journey.stop_words import is_one_of
 from journey.webhook import Parsed
-from journey.words import LeaveReason, ParticipantState, Scope, SkipReason
+from journey.words import LeaveReason, Scope, SkipReason
 from resources.consents import apply_consent
 from resources.home import Home
+from resources.leaving import leave
 from resources.ledger import Lease, chunks, mark_dirty, select_in
 from resources.outbox import skip
 from resources.whatsapp_ids import people_of
@@ -115,16 +116,8 @@ def end_passages(tx: sa.Connection, contact_ids: Iterable[str], now: int) -> Non
     )
     if planned:
         skip(tx, [(int(row.id), SkipReason.opted_out, "opted out of everything") for row in planned], now)
-    left = select_in(
-        tx,
-        "UPDATE participant SET state = :state, left_at = :now, reason = :reason, wake_at = NULL"
-        " WHERE left_at IS NULL AND contact_id IN :ids RETURNING id",
-        ids,
-        state=ParticipantState.ended.value,
-        reason=LeaveReason.opted_out.value,
-        now=now,
-    )
-    mark_dirty(tx, "participant", [int(row.id) for row in left])
+    inside = select_in(tx, "SELECT id FROM participant WHERE left_at IS NULL AND contact_id IN :ids", ids)
+    leave(tx, [int(row.id) for row in inside], LeaveReason.opted_out, now)
 
 
 def _write(home: Home, lease: Lease, part: pl.DataFrame, now: datetime) -> None:

@@ -18,6 +18,7 @@ from journey.outcome import Outcome
 from journey.pacing import faster, slower
 from journey.words import Scope, SkipReason
 from resources import statuses
+from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
@@ -251,6 +252,8 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
             woken += ids
     statuses.wake(tx, woken, now)
     mark_dirty(tx, "message", [one.id for one in settled])
+    went = (Action.accepted, Action.unknown)
+    cancel_of_left(tx, [one.id for one in settled if one.outcome is None or one.outcome.action not in went])
 
 
 def _try_again(

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from journey.clock import to_us
-from journey.words import LeaveReason, MessageState, ParticipantState
+from journey.words import LeaveReason
 from resources.consents import contact_subject
 from resources.lake import Lake, LakeFile, parquet_schema
+from resources.leaving import leave
 from resources.ledger import mark_dirty
-from resources.tables import consent_history, message, participant, reply, skip, suppression
+from resources.tables import click, consent_history, coupon, goal, message, participant, reply, skip, suppression
 
 #: Tables of the lake whose rows say which contact they are about
 RENAMED = ("events", "entries", "participant_steps")
@@ -52,7 +53,7 @@ def rename(
     for old, new in takeovers.items():
         _leave_twice(tx, old, new, now)
         _enter_apart(tx, old, new)
-        for table in (participant, message, skip, reply, consent_history):
+        for table in (participant, message, skip, reply, goal, click, coupon, consent_history):
             ids = list(tx.execute(sa.select(table.c.id).where(table.c.contact_id == old)).scalars())
             if ids:
                 tx.execute(table.update().where(table.c.contact_id == old).values(contact_id=new))
@@ -77,21 +78,7 @@ def _leave_twice(tx: sa.Connection, old: str, new: str, now: datetime) -> None:
         .where(theirs.c.left_at.is_(None), mine.c.left_at.is_(None))
     )
     ids = list(tx.execute(both).scalars())
-    if not ids:
-        return
-    left = {
-        "state": str(ParticipantState.dropped),
-        "left_at": to_us(now),
-        "wake_at": None,
-        "reason": str(LeaveReason.dropped_by_hand),
-    }
-    tx.execute(participant.update().where(participant.c.id.in_(ids)).values(left))
-    waiting = message.c.participant_id.in_(ids) & message.c.state.in_(
-        [str(MessageState.planned), str(MessageState.held)]
-    )
-    cancelled = list(tx.execute(sa.select(message.c.id).where(waiting)).scalars())
-    tx.execute(message.update().where(waiting).values(state=str(MessageState.cancelled)))
-    mark_dirty(tx, "message", cancelled)
+    leave(tx, ids, LeaveReason.dropped_by_hand, to_us(now))
 
 
 def _enter_apart(tx: sa.Connection, old: str, new: str) -> None:
