@@ -15,6 +15,7 @@ import polars as pl
 
 from journey.properties import DUCKDB, POLARS, PropertyType
 from journey.words import (
+    CouponState,
     EntryOutcome,
     LeaveReason,
     MessageState,
@@ -65,6 +66,7 @@ TEXTS = Type("VARCHAR[]", pl.List(pl.String()))
 BIGINT = Type("BIGINT", pl.Int64())
 BOOLEAN = Type("BOOLEAN", pl.Boolean())
 MONEY = Type("DECIMAL(18,6)", pl.Decimal(18, 6))
+DOUBLE = Type("DOUBLE", pl.Float64())
 DATE = Type("DATE", pl.Date())
 TIME = Type("TIMESTAMPTZ", pl.Datetime("us", "UTC"))
 
@@ -197,6 +199,7 @@ MESSAGES = _table(
     ("price", MONEY, "Its price in `currency`; null: not priced."),
     ("currency", TEXT, "ISO 4217 code of the price; null: not priced."),
     ("price_source", TEXT, "estimate (from the rate card) or meta (from Meta's pricing); null: not priced."),
+    ("market", TEXT, "Meta's market of the phone, by which it is priced, e.g. France; null: not known."),
 )
 
 MESSAGE_EVENTS = _table(
@@ -229,6 +232,18 @@ REPLIES = _table(
     ("replied_at", TIME, "When they wrote: Meta's time, never before the message's attempt."),
 )
 
+CLICKS = _table(
+    "clicks",
+    "Taps on counted links, one row each. Only links through the gateway's short codes are counted.",
+    ("message_id", BIGINT, "The message whose link was tapped (`messages.message_id`)."),
+    ("participant_id", BIGINT, "The passage of that message."),
+    ("campaign", TEXT, "The campaign of that message."),
+    ("step", TEXT, "The step of that message."),
+    ("contact_id", TEXT, "Who got the message; whoever it was passed on to counts as them."),
+    ("button", TEXT, "The label of the button that leads to the link."),
+    ("clicked_at", TIME, "When it was tapped."),
+)
+
 SKIPS = _table(
     "skips",
     "Messages that were not sent, with the reason; those that had been planned are skipped in `messages` too.",
@@ -240,6 +255,18 @@ SKIPS = _table(
     ("reason", TEXT, f"Why: {_words(SkipReason)}."),
     ("detail", TEXT, "Which variable, which URL, …; null: nothing more to say."),
     ("skipped_at", TIME, "When it was decided."),
+)
+
+COUPONS = _table(
+    "coupons",
+    "Coupon codes, one row each.",
+    ("pool", TEXT, "The pool: the name of the file that brought it, without .csv."),
+    ("code", TEXT, "The code. Unique in its pool."),
+    ("expires_at", TIME, "Until when it may be given out; null: for ever."),
+    ("message_id", BIGINT, "The one message that has it (`messages.message_id`); null: free."),
+    ("contact_id", TEXT, "Whose message that is; null: free."),
+    ("claimed_at", TIME, "When that message was planned; null: free."),
+    ("state", TEXT, f"{_words(CouponState)}: claimed by a planned message, sent once Meta accepted it."),
 )
 
 TEMPLATES = _table(
@@ -308,6 +335,50 @@ CONVERSATIONS = _table(
     ("replies", BIGINT, "Messages from the contact, reactions included."),
 )
 
+GOALS = _table(
+    "goals",
+    "Goals that passages reached, each goal once a passage, by the earliest event that was known.",
+    ("campaign", TEXT, "The campaign's name."),
+    ("goal", TEXT, "The goal: its event's name, with a number from the second goal on the same event on."),
+    ("participant_id", BIGINT, "The passage (`participants.participant_id`)."),
+    ("contact_id", TEXT, "Who reached it."),
+    ("arm", TEXT, "treated, or control for a passage of the control group."),
+    ("event_id", TEXT, "The event that counts (`events.event_id`)."),
+    ("reached_at", TIME, "When that event occurred."),
+    ("value", DOUBLE, "The number in the event's property value, else amount; null: it has none."),
+)
+
+LIFT = _table(
+    "lift",
+    "What a campaign adds to each of its goals: people treated against its control group. One row for each campaign "
+    "with goals that anyone entered and each goal, also where nobody has reached it. People are counted, not passages: "
+    "they are what the control group is drawn from. Young campaigns: windows may still be open.",
+    ("campaign", TEXT, "The campaign's name."),
+    ("goal", TEXT, "The goal (`goals.goal`)."),
+    ("treated", BIGINT, "People who entered and were treated."),
+    ("treated_reached", BIGINT, "Those of them who reached the goal."),
+    ("control", BIGINT, "People drawn into the control group, never messaged; 0 without one."),
+    ("control_reached", BIGINT, "Those of them who reached the goal."),
+    ("difference", DOUBLE, "Rate of the treated less rate of the control, 0.02 being 2 points; null: an empty arm."),
+    ("low", DOUBLE, "Low end of the difference's 95 % interval (Newcombe's hybrid of two Wilson score intervals, "
+     "without continuity correction); null: an empty arm."),
+    ("high", DOUBLE, "High end of that interval. Where low and high have one sign, chance is an unlikely cause; "
+     "null: an empty arm."),
+)  # fmt: skip
+
+COSTS = _table(
+    "costs",
+    "What accepted messages cost: one row for each campaign, day, market, category, currency and source of the price.",
+    ("campaign", TEXT, "The campaign's name."),
+    ("day", DATE, "The date of acceptance in the time zone of estafette.yaml (`timezone`)."),
+    ("market", TEXT, "Meta's market of the phones, e.g. France; null: not known."),
+    ("category", TEXT, "The templates' category: MARKETING, UTILITY, AUTHENTICATION; null: free text."),
+    ("messages", BIGINT, "Messages that Meta accepted, whatever came after."),
+    ("price", MONEY, "Their prices, summed, in `currency`; null: these messages are not priced."),
+    ("currency", TEXT, "ISO 4217 code of the price; null: not priced."),
+    ("price_source", TEXT, "estimate (from the rate card) or meta (from Meta's pricing); null: not priced."),
+)
+
 QUARANTINE = _table(
     "quarantine",
     "What could not be read, with the reason.",
@@ -321,7 +392,8 @@ QUARANTINE = _table(
 
 _COUNTED = (
     CONTACTS, CONSENT_HISTORY, EVENTS, ENTRIES, PARTICIPANTS, PARTICIPANT_STEPS, MESSAGES, MESSAGE_EVENTS, REPLIES,
-    SKIPS, CONVERSATIONS, CAMPAIGN_FUNNEL, STEP_FUNNEL, CAMPAIGN_DAILY, TEMPLATES, QUARANTINE,
+    CLICKS, SKIPS, COUPONS, CONVERSATIONS, CAMPAIGN_FUNNEL, STEP_FUNNEL, CAMPAIGN_DAILY, GOALS, LIFT, COSTS, TEMPLATES,
+    QUARANTINE,
 )  # fmt: skip
 
 PUBLISHED = _table(

@@ -29,6 +29,9 @@ def publish(home: Home, lease: Lease) -> Published:
         home.project.templates,
         now=home.clock(),
         lease=lease,
+        goals={
+            name: [goal.name for goal in campaign.settings.goals] for name, campaign in home.project.campaigns.items()
+        },
         wall=home.wall,
     )
     home.lake.sweep(lease)

@@ -39,12 +39,13 @@ STORAGE = "v1.2.0"
 NAME = "estafette"
 """The database's name in a session that `connect` opens."""
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the views or tables change, so that an unchanged ledger is published again."""
 
 _STAMP = "analyst_db"
 _ORPHAN_SECONDS = 3600.0
-_FUNNELS = (schemas.CAMPAIGN_FUNNEL, schemas.STEP_FUNNEL, schemas.CAMPAIGN_DAILY)
+_COUNTED = (schemas.CAMPAIGN_FUNNEL, schemas.STEP_FUNNEL, schemas.CAMPAIGN_DAILY, schemas.LIFT, schemas.COSTS)
+_COUNTING = ("analyst_funnels.sql", "analyst_lift.sql", "analyst_costs.sql")
 _SQL = Path(__file__).parent
 
 
@@ -72,10 +73,12 @@ def publish(
     *,
     now: datetime,
     lease: Lease | None,
+    goals: Mapping[str, Sequence[str]] | None = None,
     wall: Callable[[], float] = time.time,
     min_age: float = 0.0,
 ) -> Published:
-    """Show the analysts what is known now (`now`, UTC, on the campaign's clock).
+    """Show the analysts what is known now (`now`, UTC, on the campaign's clock). `goals`: the names of the goals in
+    each campaign's file, because those that nobody has reached yet have no row in the ledger.
 
     Nothing changed since the last publish: the file stays, as it does while it is younger than `min_age` seconds
     (wall). `lease`: the right to act, renewed on the way; None only where nobody else can publish. LeaseLost: it has
@@ -88,14 +91,15 @@ def publish(
             return Published(path, _stamp(ledger).counts, time.monotonic() - began, changed=False)
     cut = export(ledger, lake, contacts, settings.consent.default == "opted_in", lease)
     known = _templates(templates, paths.home / "templates", cut.held)
-    digest = _digest(cut, known, settings.timezone)
+    wanted = sorted((campaign, goal) for campaign, named in (goals or {}).items() for goal in named)
+    digest = _digest(cut, known, wanted, settings.timezone)
     stamp = _stamp(ledger)
     if stamp.state == _state(path, digest):
         return Published(path, stamp.counts, time.monotonic() - began, False, cut.written, cut.lost)
     _sweep(path, wall())
     hidden = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
-        counts = _write(hidden, cut, known, settings.timezone, now)
+        counts = _write(hidden, cut, known, wanted, settings.timezone, now)
         _sync(hidden)
         hidden.chmod(0o444)
         with ledger.write(lease) as tx:  # who has lost the lease must not put an older cut in place of a newer one
@@ -133,11 +137,11 @@ def connect(path: Path, timezone: str = "UTC") -> duckdb.DuckDBPyConnection:
 # -- has anything changed? -------------------------------------------------------------------------------------------
 
 
-def _digest(cut: Cut, templates: Sequence[tuple[Any, ...]], timezone: str) -> str:
+def _digest(cut: Cut, templates: Sequence[tuple[Any, ...]], goals: Sequence[tuple[str, str]], timezone: str) -> str:
     """Says whether the file would be another one."""
     parts = {name: [str(path) for path in part.files] for name, part in sorted(cut.parts.items())}
     columns = [(column.name, column.dtype.sql) for column in cut.contacts.columns]
-    told = repr((FORMAT, STORAGE, parts, columns, templates, timezone))
+    told = repr((FORMAT, STORAGE, parts, columns, templates, goals, timezone))
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
@@ -180,7 +184,14 @@ def _templates(
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, cut: Cut, templates: Sequence[tuple[Any, ...]], timezone: str, now: datetime) -> dict[str, int]:
+def _write(
+    path: Path,
+    cut: Cut,
+    templates: Sequence[tuple[Any, ...]],
+    goals: Sequence[tuple[str, str]],
+    timezone: str,
+    now: datetime,
+) -> dict[str, int]:
     """Write the whole database as a new file. Gives the row count of each table."""
     tables = {**schemas.TABLES, cut.contacts.name: cut.contacts}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,14 +203,18 @@ def _write(path: Path, cut: Cut, templates: Sequence[tuple[Any, ...]], timezone:
         for name, part in cut.parts.items():
             con.execute(f"CREATE VIEW {name} AS {_select(con, tables[name], part)}")
         con.execute(f"CREATE VIEW {schemas.CONVERSATIONS.name} AS {_conversations(con, cut)}")
-        for table in (*_FUNNELS, schemas.TEMPLATES, schemas.PUBLISHED):
+        for table in (*_COUNTED, schemas.TEMPLATES, schemas.PUBLISHED):
             con.execute(_create(table))
         if templates:
             con.executemany(_insert(schemas.TEMPLATES), templates)
         con.execute("SET VARIABLE zone = ?", [timezone])
-        con.execute((_SQL / "analyst_funnels.sql").read_text(encoding="utf-8"))
+        con.execute("CREATE TEMP TABLE written_goals (campaign VARCHAR, goal VARCHAR)")
+        if goals:
+            con.executemany("INSERT INTO written_goals VALUES (?, ?)", goals)
+        for name in _COUNTING:
+            con.execute((_SQL / name).read_text(encoding="utf-8"))
         counts = {name: part.rows for name, part in cut.parts.items()}
-        for table in (*_FUNNELS, schemas.TEMPLATES, schemas.CONVERSATIONS):
+        for table in (*_COUNTED, schemas.TEMPLATES, schemas.CONVERSATIONS):
             counts[table.name] = int(_one(con, f"SELECT count(*) FROM {table.name}"))
         con.execute(_insert(schemas.PUBLISHED), [now, *(counts[name] for name in schemas.PUBLISHED.names[1:])])
         con.execute(";".join(_comments(con, tables)))

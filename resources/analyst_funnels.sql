@@ -40,6 +40,9 @@ CREATE TEMP TABLE answers AS
 SELECT DISTINCT campaign, step, contact_id, (replied_at AT TIME ZONE getvariable('zone'))::DATE AS day
 FROM replies WHERE campaign IS NOT NULL AND NOT late AND kind <> 'reaction';
 
+CREATE TEMP TABLE taps AS
+SELECT DISTINCT campaign, step, contact_id, (clicked_at AT TIME ZONE getvariable('zone'))::DATE AS day FROM clicks;
+
 CREATE TEMP TABLE days AS
 SELECT quarter, (make_timestamptz(quarter * 900000000) AT TIME ZONE getvariable('zone'))::DATE AS day
 FROM (SELECT DISTINCT quarter FROM counted WHERE quarter IS NOT NULL);
@@ -61,6 +64,8 @@ FROM (
     SELECT campaign, what, n FROM counted
     UNION ALL
     SELECT campaign, 'replied', count(DISTINCT contact_id) FROM answers GROUP BY ALL
+    UNION ALL
+    SELECT campaign, 'clicked', count(DISTINCT contact_id) FROM taps GROUP BY ALL
 )
 GROUP BY campaign ORDER BY campaign;
 
@@ -82,6 +87,8 @@ FROM (
     SELECT campaign, step, what, n FROM counted WHERE step IS NOT NULL
     UNION ALL
     SELECT campaign, step, 'replied', count(DISTINCT contact_id) FROM answers WHERE step IS NOT NULL GROUP BY ALL
+    UNION ALL
+    SELECT campaign, step, 'clicked', count(DISTINCT contact_id) FROM taps GROUP BY ALL
 )
 GROUP BY campaign, step ORDER BY campaign, step;
 
@@ -103,5 +110,7 @@ FROM (
     SELECT campaign, day, what, n FROM counted JOIN days USING (quarter)
     UNION ALL
     SELECT campaign, day, 'replied', count(DISTINCT contact_id) FROM answers GROUP BY ALL
+    UNION ALL
+    SELECT campaign, day, 'clicked', count(DISTINCT contact_id) FROM taps GROUP BY ALL
 )
 GROUP BY campaign, day ORDER BY campaign, day;

@@ -187,7 +187,7 @@ def _write(
         return _Made(one.name, bucket, None)
     if one.name == "message":
         frame = bodies.add(tx, frame, before)
-    return _Made(one.name, bucket, lake.put(f"export/{one.table.name}", frame))
+    return _Made(one.name, bucket, lake.put(f"export/{one.table.name}", one.finished(frame)))
 
 
 def _write_contacts(lake: Lake, contacts: Contacts, table: Table, opted_in: bool, beat: "_Beat") -> Iterator[_Made]:

@@ -6,6 +6,7 @@ What belongs here: the way from a table of the ledger to a table of `journey.sch
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import polars as pl
 
@@ -16,7 +17,8 @@ from journey.schemas import Table
 @dataclass(frozen=True, slots=True)
 class Exported:
     """A ledger table that is exported. `renamed`: the analysts' column → the ledger's; `absent`: columns that the
-    ledger does not have; `extra`: further columns of the ledger that the files carry."""
+    ledger does not have; `extra`: further columns of the ledger that the files carry. Money is millionths in the ledger
+    and a decimal in the files."""
 
     name: str
     table: Table
@@ -28,7 +30,19 @@ class Exported:
     @property
     def schema(self) -> dict[str, pl.DataType]:
         """The columns that are read from the ledger."""
-        return {n: t for n, t in self.table.schema.items() if n not in self.absent} | dict(self.extra)
+        found = {n: t for n, t in self.table.schema.items() if n not in self.absent} | dict(self.extra)
+        return {n: pl.Int64() if n in self.money else t for n, t in found.items()}
+
+    @property
+    def money(self) -> list[str]:
+        """The columns of money."""
+        return [column.name for column in self.table.columns if column.dtype is schemas.MONEY]
+
+    def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """What was read (`schema`), as the files have it."""
+        return frame.with_columns(
+            (pl.col(name).cast(pl.Decimal(38, 6)) * pl.lit(_MILLIONTH)).cast(pl.Decimal(18, 6)) for name in self.money
+        )
 
     @property
     def query(self) -> str:
@@ -36,18 +50,21 @@ class Exported:
         return f"SELECT {columns} FROM {self.name} WHERE id >= ? AND id < ? ORDER BY id"
 
 
-_PRICE = frozenset({"price", "currency", "price_source"})
+_MILLIONTH = Decimal("0.000001")
 EXPORTED: tuple[Exported, ...] = (
     Exported("participant", schemas.PARTICIPANTS, {"participant_id": "id"}),
     Exported(
         "message",
         schemas.MESSAGES,
         {"message_id": "id"},
-        absent=_PRICE | {"body"},
+        absent=frozenset({"body"}),
         extra={"body_file": pl.Int64(), "body_row": pl.Int64()},
     ),
     Exported("reply", schemas.REPLIES, extra={"sender": pl.String()}),
     Exported("skip", schemas.SKIPS),
+    Exported("coupon", schemas.COUPONS),
+    Exported("click", schemas.CLICKS, grows=True),
+    Exported("goal", schemas.GOALS, grows=True),
     Exported("consent_history", schemas.CONSENT_HISTORY, grows=True),
     Exported("quarantine", schemas.QUARANTINE, grows=True),
 )

@@ -53,7 +53,8 @@ def rename(
     for old, new in takeovers.items():
         _leave_twice(tx, old, new, now)
         _enter_apart(tx, old, new)
-        for table in (participant, message, skip, reply, goal, click, coupon, consent_history):
+        _coupons(tx, old, new)
+        for table in (participant, message, skip, reply, consent_history, goal, click):
             ids = list(tx.execute(sa.select(table.c.id).where(table.c.contact_id == old)).scalars())
             if ids:
                 tx.execute(table.update().where(table.c.contact_id == old).values(contact_id=new))
@@ -93,6 +94,15 @@ def _enter_apart(tx: sa.Connection, old: str, new: str) -> None:
     while ids := list(tx.execute(both).scalars()):
         later = participant.c.entered_at + 1
         tx.execute(participant.update().where(participant.c.id.in_(ids)).values(entered_at=later))
+
+
+def _coupons(tx: sa.Connection, old: str, new: str) -> None:
+    """Codes, found by the messages that have them: a pool may hold a million, and nobody else looks for a holder."""
+    theirs = sa.select(message.c.coupon_id).where(message.c.contact_id == old, message.c.coupon_id.is_not(None))
+    ids = list(tx.execute(sa.select(coupon.c.id).where(coupon.c.id.in_(theirs), coupon.c.contact_id == old)).scalars())
+    if ids:
+        tx.execute(coupon.update().where(coupon.c.id.in_(ids)).values(contact_id=new))
+        mark_dirty(tx, "coupon", ids)
 
 
 def _suppression(tx: sa.Connection, old: str, new: str) -> None:

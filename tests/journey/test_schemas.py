@@ -5,7 +5,7 @@ import pytest
 
 from journey import schemas
 from journey.schemas import TABLES, Column, Table
-from journey.words import EntryOutcome, LeaveReason, MessageState, ParticipantState, SkipReason
+from journey.words import CouponState, EntryOutcome, LeaveReason, MessageState, ParticipantState, SkipReason
 
 FUNNEL = "entered planned skipped accepted delivered read replied clicked failed unknown"
 
@@ -21,15 +21,20 @@ SPEC = {
     "participant_steps": "participant_id campaign contact_id from_step branch to_step visit moved_at",
     "messages": "message_id participant_id campaign version step visit contact_id phone sender kind template language"
     " category state planned_at attempted_at accepted_at sent_at delivered_at read_at failed_at error_code error_title"
-    " wamid body author price currency price_source",
+    " wamid body author price currency price_source market",
     "message_events": "wamid message_id status status_at received_at error_code error_title pricing_category"
     " pricing_type",
     "replies": "wamid message_id participant_id campaign step contact_id kind payload text late replied_at",
+    "clicks": "message_id participant_id campaign step contact_id button clicked_at",
+    "coupons": "pool code expires_at message_id contact_id claimed_at state",
     "skips": "participant_id campaign step visit contact_id reason detail skipped_at",
     "conversations": "contact_id sender last_message_at last_inbound_at window_closes_at messages replies",
     "campaign_funnel": f"campaign {FUNNEL}",
     "step_funnel": f"campaign step {FUNNEL}",
     "campaign_daily": f"campaign day {FUNNEL}",
+    "goals": "campaign goal participant_id contact_id arm event_id reached_at value",
+    "lift": "campaign goal treated treated_reached control control_reached difference low high",
+    "costs": "campaign day market category messages price currency price_source",
     "templates": "name language status category components quality pulled_at",
     "quarantine": "source file line reason raw quarantined_at",
 }
@@ -70,6 +75,7 @@ def test_every_instant_is_a_timestamptz(table: Table) -> None:
         ("participants", "reason", LeaveReason),
         ("messages", "state", MessageState),
         ("skips", "reason", SkipReason),
+        ("coupons", "state", CouponState),
     ],
 )
 def test_a_closed_set_of_words_is_written_out_in_the_comment(table: str, column: str, words: type[str]) -> None:

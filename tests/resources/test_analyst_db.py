@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,7 +35,6 @@ from resources.settings import Settings
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PARIS = ZoneInfo("Europe/Paris")
 TIME = pl.Datetime("us", "UTC")
-VIEWS = [name for name in schemas.TABLES if name not in {"campaign_funnel", "step_funnel", "campaign_daily"}]
 
 
 def us(time: datetime | None) -> int | None:
@@ -121,6 +121,20 @@ class World:
             "received_at": us(NOW),
         }  # fmt: skip
         return self.insert(tables.reply, **(given | values))
+
+    def click(self, mark: bool = False, **values: Any) -> Any:
+        given: dict[str, Any] = {
+            "event_id": f"e{random.getrandbits(60)}", "message_id": 1, "participant_id": 1, "campaign": "autumn",
+            "step": "offer", "contact_id": "u1", "button": "Acheter", "clicked_at": us(NOW),
+        }  # fmt: skip
+        return self.insert(tables.click, mark, **(given | values))
+
+    def goal(self, mark: bool = False, **values: Any) -> Any:
+        given: dict[str, Any] = {
+            "campaign": "autumn", "goal": "purchase", "participant_id": random.getrandbits(40), "contact_id": "u1",
+            "arm": "treated", "event_id": "e1", "reached_at": us(NOW),
+        }  # fmt: skip
+        return self.insert(tables.goal, mark, **(given | values))
 
     def people(self, types: dict[str, Any], *rows: dict[str, Any]) -> None:
         frame = pl.DataFrame(list(rows), schema=contact_schema(types))
@@ -638,6 +652,50 @@ def test_templates_show_what_was_pulled_and_what_meta_refused_since(world: World
     assert world.sql("SELECT components[0].text::VARCHAR FROM templates") == [('"Bonjour l’été"',)] * 2
 
 
+def test_a_price_is_exact_to_the_millionth(world: World) -> None:
+    for price in (85_900, 1, 123_456_789_012, None):
+        world.message(price=price, currency="EUR", price_source="estimate", market="France")
+    world.publish()
+    assert world.sql("SELECT price, currency, price_source, market FROM messages ORDER BY message_id") == [
+        (Decimal("0.085900"), "EUR", "estimate", "France"),
+        (Decimal("0.000001"), "EUR", "estimate", "France"),
+        (Decimal("123456.789012"), "EUR", "estimate", "France"),
+        (None, "EUR", "estimate", "France"),
+    ]
+
+
+def test_a_coupon_shows_whose_it_is_and_when_it_was_claimed(world: World) -> None:
+    free = world.insert(tables.coupon, pool="autumn", code="A1", state="free", expires_at=us(NOW + timedelta(days=9)))
+    world.insert(tables.coupon, pool="autumn", code="B2", state="free", tag=None)
+    world.publish()
+    with world.ledger.write() as tx:
+        claimed = {"state": "claimed", "message_id": 7, "contact_id": "u1", "claimed_at": us(NOW)}
+        tx.execute(tables.coupon.update().where(tables.coupon.c.id == free).values(claimed))
+        mark_dirty(tx, "coupon", [free])
+    world.publish()
+    assert world.sql("FROM coupons ORDER BY code") == [
+        ("autumn", "A1", NOW + timedelta(days=9), 7, "u1", NOW, "claimed"),
+        ("autumn", "B2", None, None, None, None, "free"),
+    ]
+
+
+def test_clicks_and_goals_are_shown_as_they_come_without_a_mark(world: World) -> None:
+    world.click(contact_id="u1")
+    world.goal(contact_id="u1", value=12.5)
+    world.publish()
+    world.click(contact_id="u2", button="En savoir plus")
+    world.goal(contact_id="u2", arm="control")
+    assert world.publish().changed
+    assert world.sql("SELECT contact_id, button, clicked_at FROM clicks ORDER BY 1") == [
+        ("u1", "Acheter", NOW),
+        ("u2", "En savoir plus", NOW),
+    ]
+    assert world.sql("SELECT contact_id, arm, goal, value FROM goals ORDER BY 1") == [
+        ("u1", "treated", "purchase", 12.5),
+        ("u2", "control", "purchase", None),
+    ]
+
+
 # -- what is counted -------------------------------------------------------------------------------------------------
 
 
@@ -783,3 +841,96 @@ def test_the_funnels_equal_a_plain_count(world: World, seed: int) -> None:
     assert {(r["campaign"], r["step"], what): r[what] for r in by_step for what in FUNNEL if r[what]} == step
     by_day = world.dicts("FROM campaign_daily")
     assert {(r["campaign"], r["day"], what): r[what] for r in by_day for what in FUNNEL if r[what]} == daily
+
+
+def test_clicked_counts_people_once_however_often_they_tap(world: World) -> None:
+    world.participant(contact_id="u1")
+    for who, step, day in (("u1", "offer", 0), ("u1", "offer", 1), ("u1", "reminder", 1), ("u2", "offer", 1)):
+        world.click(contact_id=who, step=step, clicked_at=us(NOW + timedelta(days=day)))
+    world.publish()
+    assert world.sql("SELECT clicked FROM campaign_funnel") == [(2,)]
+    assert world.sql("SELECT step, clicked FROM step_funnel ORDER BY 1") == [("offer", 2), ("reminder", 1)]
+    assert world.sql("SELECT day, clicked FROM campaign_daily WHERE clicked > 0 ORDER BY 1") == [
+        (date(2026, 11, 23), 1),
+        (date(2026, 11, 24), 2),
+    ]
+
+
+# Newcombe, "Interval estimation for the difference between independent proportions", 1998, table II, method 10.
+NEWCOMBE = [
+    (70, 56, 80, 48, 0.0524, 0.3339),
+    (10, 9, 10, 3, 0.1705, 0.8090),
+    (7, 6, 7, 2, 0.0582, 0.8062),
+    (56, 5, 29, 0, -0.0381, 0.1926),
+    (10, 0, 20, 0, -0.1611, 0.2775),
+    (10, 0, 10, 0, -0.2775, 0.2775),
+    (10, 10, 20, 0, 0.6791, 1.0),
+    (10, 10, 10, 0, 0.6075, 1.0),
+]
+
+
+@pytest.mark.parametrize(("treated", "reached", "control", "control_reached", "low", "high"), NEWCOMBE)
+def test_the_interval_of_the_lift_is_the_published_one(
+    world: World, treated: int, reached: int, control: int, control_reached: int, low: float, high: float
+) -> None:
+    with world.ledger.write() as tx:
+        for arm, people, met in (("treated", treated, reached), ("control", control, control_reached)):
+            for number in range(people):
+                who = f"{arm}{number}"
+                world.participant(tx=tx, contact_id=who, state="control" if arm == "control" else "ended", left_at=0)
+                if number < met:
+                    world.goal(tx=tx, contact_id=who, arm=arm)
+        for name in ("participant", "goal"):
+            mark_dirty(tx, name, [1])
+    world.publish(goals={"autumn": ["purchase"]})
+    [row] = world.dicts("FROM lift")
+    assert (row["treated"], row["treated_reached"]) == (treated, reached)
+    assert (row["control"], row["control_reached"]) == (control, control_reached)
+    assert row["difference"] == pytest.approx(reached / treated - control_reached / control)
+    assert row["low"] == pytest.approx(low, abs=5e-5)
+    assert row["high"] == pytest.approx(high, abs=5e-5)
+
+
+def test_lift_has_a_row_for_each_goal_of_a_campaign_that_anyone_entered(world: World) -> None:
+    world.participant(contact_id="u1")
+    world.participant(contact_id="u1")  # a second passage of the same person
+    world.participant(contact_id="u2", state="control", left_at=us(NOW), reason="control")
+    world.participant(campaign="winter")
+    world.participant(campaign="spring")  # has no goals
+    goals = {"autumn": ["purchase", "purchase 2"], "winter": ["visit"], "never_run": ["visit"]}
+    world.publish(goals=goals)
+    columns = "campaign, goal, treated, treated_reached, control, control_reached, difference"
+    assert world.sql(f"SELECT {columns} FROM lift ORDER BY 1, 2") == [
+        ("autumn", "purchase", 1, 0, 1, 0, 0.0),
+        ("autumn", "purchase 2", 1, 0, 1, 0, 0.0),
+        ("winter", "visit", 1, 0, 0, 0, None),
+    ]
+    assert not world.publish(goals=goals).changed
+    world.goal(goal="purchase 3", contact_id="u1")  # of an older file
+    world.publish(goals=goals)
+    assert world.sql("SELECT goal, treated_reached FROM lift WHERE campaign = 'autumn' ORDER BY 1") == [
+        ("purchase", 0),
+        ("purchase 2", 0),
+        ("purchase 3", 1),
+    ]
+
+
+def test_costs_are_those_of_accepted_messages_by_day_market_and_category(world: World) -> None:
+    # 23:30 UTC is the next day in Paris.
+    late = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)
+    priced = {"price": 85_900, "currency": "EUR", "price_source": "estimate", "market": "France"}
+    world.message(**priced, state="accepted", accepted_at=us(NOW))
+    world.message(**priced, state="failed", accepted_at=us(NOW), failed_at=us(NOW))
+    world.message(**priced, state="read", attempted_at=us(NOW), read_at=us(late))  # its acceptance is not known
+    world.message(**(priced | {"price": 30_000}), category="UTILITY", state="accepted", accepted_at=us(NOW))
+    world.message(kind="text", template=None, category=None, state="accepted", accepted_at=us(NOW), market="France")
+    world.message(**priced, state="planned")
+    world.message(**priced, state="failed", failed_at=us(NOW))
+    world.publish()
+    day, next_day = date(2026, 11, 23), date(2026, 11, 24)
+    assert world.sql("FROM costs ORDER BY day, category NULLS FIRST") == [
+        ("autumn", day, "France", None, 1, None, None, None),
+        ("autumn", day, "France", "MARKETING", 2, Decimal("0.171800"), "EUR", "estimate"),
+        ("autumn", day, "France", "UTILITY", 1, Decimal("0.030000"), "EUR", "estimate"),
+        ("autumn", next_day, "France", "MARKETING", 1, Decimal("0.085900"), "EUR", "estimate"),
+    ]

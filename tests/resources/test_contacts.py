@@ -28,7 +28,18 @@ from resources.lake import Lake
 from resources.landing import Landing
 from resources.ledger import Ledger
 from resources.segments import evaluate
-from resources.tables import consent_history, message, participant, quarantine, reply, suppression
+from resources.tables import (
+    click,
+    consent_history,
+    coupon,
+    dirty,
+    goal,
+    message,
+    participant,
+    quarantine,
+    reply,
+    suppression,
+)
 from resources.whatsapp_ids import ensure_strangers, match_inbound, people_of
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -363,6 +374,28 @@ def test_an_id_takes_over_the_stranger_of_its_phone_with_its_history(store: Stor
     store.take("c.csv", "contact_id,phone,city\n" + f"{stranger},,Nice\n")
     assert store.one("u1")["city"] == "Nice"
     assert store.take_events("again.csv", "event,phone,occurred_at\nbuy,0600000001,2026-11-01\n ,,\n").new == 0
+
+
+def test_goals_clicks_and_coupons_of_a_stranger_go_to_the_id_that_takes_over(store: Store) -> None:
+    store.take("a.csv", "phone,city\n0600000001,Lyon\n")
+    stranger, at = f"whatsapp:{ONE}", to_us(NOW)
+    about = {"campaign": "c", "step": "s", "contact_id": stranger, "participant_id": 1}
+    with store.ledger.write() as tx:
+        tx.execute(coupon.insert().values(pool="p", code="A", state="sent", contact_id=stranger, message_id=1))
+        tx.execute(coupon.insert().values(pool="p", code="B", state="free"))
+        tx.execute(
+            message.insert().values(
+                **about, uid=1, version="v", visit=1, phone=ONE, sender="main", share=0, kind="template", priority=1,
+                state="sent", due_at=at, expires_at=at, planned_at=at, coupon_id=1,
+            )
+        )  # fmt: skip
+        tx.execute(click.insert().values(**about, event_id="e", message_id=1, button="b", clicked_at=at))
+        arm = {"campaign": "c", "goal": "g", "arm": "treated", "participant_id": 1, "contact_id": stranger}
+        tx.execute(goal.insert().values(**arm, event_id="e", reached_at=at))
+    store.take("b.csv", "phone,contact_id\n0600000001,u1\n")
+    assert [store.table(one, "contact_id") for one in (goal, click, message)] == [[("u1",)]] * 3
+    assert store.table(coupon, "code", "contact_id") == [("A", "u1"), ("B", None)]
+    assert {"goal", "click", "coupon"} <= {row[0] for row in store.table(dirty, "name")}
 
 
 def test_a_takeover_of_someone_who_is_there_already_ends_the_stranger_s_second_passage(store: Store) -> None:
