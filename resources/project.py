@@ -7,7 +7,7 @@ that depends on it has a hole.
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from journey.campaign_reading import read_campaign
 from journey.check import CheckContext, find
 from journey.check_message import OF_EVERY_CONTACT
 from journey.language import CampaignFile
+from journey.pricing import RateCard
 from journey.problems import Level, Problem, ProjectError
 from journey.reading import editor_schema
 from journey.source import Source, dotted, parse_source
 from journey.spelling import suggest
 from journey.template import Template, parse_library
+from resources.rates import load_rates
 from resources.segment_guard import check_query
 from resources.settings import FILE, Settings, load_settings
 
@@ -77,7 +79,7 @@ class Project:
     `campaigns`, by the file's stem: all that can be read, also drafts and those with holes. `holes`: for each campaign
     that has any (also those that cannot be read), the errors that keep it from being live. `problems`: every finding of
     every file, warnings too, file by file. `sources`: the campaigns' files with their lines. `segments` by name,
-    `templates` by (name, language): those that can be used.
+    `templates` by (name, language): those that can be used. `rates`: the rate card.
     """
 
     paths: Paths
@@ -88,6 +90,7 @@ class Project:
     sources: Mapping[str, Source]
     segments: Mapping[str, Segment]
     templates: Mapping[tuple[str, str], Template]
+    rates: RateCard = field(default_factory=RateCard)
 
     @property
     def settings(self) -> Settings:
@@ -125,6 +128,8 @@ class Project:
         settings = _settings(home, problems)
         segments, broken = _segments(home, problems)
         templates = _templates(home, problems)
+        rates, found_in_rates = load_rates(home)
+        problems += found_in_rates
         if properties is not None and settings is not None:
             properties = {*properties, *settings.properties}
         context = CheckContext(
@@ -162,6 +167,7 @@ class Project:
             sources=sources,
             segments=segments,
             templates=templates,
+            rates=rates,
         )
 
 
