@@ -1,31 +1,18 @@
 """The way from a campaign file's text to a `Campaign`.
 
-What belongs here: reading the file's models (`language`) and turning them into those of `campaign` and `steps`. Whether
-the campaign can run is `check`.
+What belongs here: reading the file's models (`language`) and putting together what they become. Whether the campaign
+can run is `check`.
 """
 
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Literal
 
-from journey.campaign import AudienceEntry, Campaign, CampaignSettings, ReEntry, When, WhenUnknown
-from journey.language import (
-    AudienceFile,
-    CampaignFile,
-    DocumentFile,
-    HeaderFile,
-    LanguageFile,
-    MessageFile,
-    ReEntryFile,
-    StepFile,
-    VariableFile,
-)
+from journey.campaign import Campaign
+from journey.language import CampaignFile
+from journey.language_variables import variables
 from journey.problems import Problem
 from journey.reading import NAME, read_model
 from journey.source import Source, parse_source
-from journey.steps import ELSE, Header, LanguageByContact, MessageStep, OnRead, TemplateMessage
-from journey.variables import Variable
-from journey.words import END, Case
 
 
 def load_campaign(text: str, file: str) -> tuple[Campaign | None, list[Problem]]:
@@ -59,71 +46,15 @@ def read_campaign(text: str, file: str) -> tuple[Campaign | None, Source | None,
 
 
 def _campaign(read: CampaignFile, version: str, file: str) -> Campaign:
-    settings, unknown = read.settings, read.settings.when_unknown
-    re_entry = settings.re_entry
     return Campaign(
         name=read.name,
         description=read.description,
         sender=read.sender,
         draft=read.draft,
-        entries=tuple(_audience(entry.audience) for entry in read.entries if entry.audience is not None),
-        variables={name: _variable(one) for name, one in read.variables.items()},
-        settings=CampaignSettings(
-            re_entry=ReEntry(times=re_entry.times, per=re_entry.per) if isinstance(re_entry, ReEntryFile) else re_entry,
-            when_unknown=WhenUnknown(after=unknown.after, then=unknown.then),
-        ),
-        steps={name: _step(step, step.message) for name, step in read.steps.items() if step.message is not None},
+        entries=tuple(one.entry() for one in read.entries),
+        variables=variables(read.variables),
+        settings=read.settings.settings(),
+        steps={name: one.step() for name, one in read.steps.items()},
         version=version,
         file=file,
     )
-
-
-def _audience(read: AudienceFile) -> AudienceEntry:
-    return AudienceEntry(segment=read.segment, when=When(**dict(read.when)) if read.when is not None else None)
-
-
-def _step(read: StepFile, message: MessageFile) -> MessageStep:
-    on_skip = read.on_skip if isinstance(read.on_skip, dict) else {ELSE: read.on_skip or END}
-    return MessageStep(
-        message=TemplateMessage(
-            template=message.template,
-            language=_language(message.language),
-            header=_header(message.header) if message.header is not None else None,
-            variables={name: _variable(one) for name, one in message.variables.items()},
-            buttons={key: _variable(one) for key, one in message.buttons.items()},
-            expires=message.expires,
-        ),
-        next=read.next,
-        on_read=OnRead(**dict(read.on_read)) if read.on_read is not None else None,
-        on_skip={**on_skip, ELSE: on_skip.get(ELSE, END)},
-        on_failure=read.on_failure,
-    )
-
-
-def _language(read: str | LanguageFile) -> str | LanguageByContact:
-    return read if isinstance(read, str) else LanguageByContact(user=read.user, fallback=read.fallback)
-
-
-def _header(read: HeaderFile) -> Header:
-    if isinstance(read.document, DocumentFile):
-        filename = _value(read.document.filename) if read.document.filename is not None else None
-        return Header(kind="document", value=_value(read.document.url), filename=filename)
-    kinds: tuple[Literal["image", "video", "document", "text"], ...] = ("image", "video", "document", "text")
-    for kind in kinds:
-        value = getattr(read, kind)
-        if value is not None:
-            return Header(kind=kind, value=_value(value))
-    raise AssertionError("the file's model lets no header without a kind through")
-
-
-def _value(read: str | VariableFile) -> Variable:
-    return Variable("text", read) if isinstance(read, str) else _variable(read)
-
-
-def _variable(read: VariableFile) -> Variable:
-    rest = {"case": Case(read.case), "format": read.format, "timezone": read.timezone, "fallback": read.fallback}
-    if read.user is not None:
-        return Variable("user", read.user, **rest)  # type: ignore[arg-type]
-    if read.event is not None:
-        return Variable("event", read.event, **rest)  # type: ignore[arg-type]
-    return Variable("text", read.text or "", **rest)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from journey.findings import CheckContext, Findings
 from journey.reading import zone_words
 from journey.source import Key
 from journey.spelling import nearest, suggest
-from journey.steps import LanguageByContact, TemplateMessage, TextMessage
+from journey.steps import LanguageByContact, Link, TemplateMessage, TextMessage
 from journey.template import PLACEHOLDER, Template, TemplateButton, resolve_language
 from journey.variables import Variable
 
@@ -162,7 +162,7 @@ def _header(message: TemplateMessage, template: Template, title: str, path: _Pat
         what = f"the template {title} has a header with {_a(form)}, not with {_a(header.kind)}"
         findings.hole((*path, header.kind), what, f"Write header: {{{form}: …}}.")
     elif header.kind == "text" and wanted is not None and wanted.text is not None:
-        value = dict.fromkeys(wanted.placeholders, header.value)
+        value = dict.fromkeys(wanted.placeholders, header.value) if header.value is not None else {}
         length = _least_length(wanted.text, value)
         if length > HEADER_LENGTH:
             what = f"with its constant the header of {title} has {length} characters; Meta takes {HEADER_LENGTH}"
@@ -193,7 +193,8 @@ def _buttons(message: TemplateMessage, template: Template, title: str, path: _Pa
             findings.hole((*path, key), what, "Keep one of the two.")
         else:
             filled[button.index] = key
-            length = _least_length(button.url or "", dict.fromkeys(button.placeholders, variable))
+            value = {} if isinstance(variable, Link) else dict.fromkeys(button.placeholders, variable)
+            length = _least_length(button.url or "", value)
             if length > URL_LENGTH:
                 what = (
                     f"with its constant the URL of “{button.text}” has {length:,} characters; Meta takes {URL_LENGTH:,}"
@@ -234,12 +235,13 @@ def _own_variables(
 ) -> None:
     for name, variable in message.variables.items():
         _variable(variable, (*path, "variables", name), campaign, context, findings)
-    for key, variable in message.buttons.items():
-        _variable(variable, (*path, "buttons", key), campaign, context, findings)
+    for key, button in message.buttons.items():
+        if not isinstance(button, Link):
+            _variable(button, (*path, "buttons", key), campaign, context, findings)
     if isinstance(message.language, LanguageByContact):
         _property(message.language.user, (*path, "language", "user"), context, findings)
     header = message.header
-    if header is None:
+    if header is None or header.value is None:
         return
     place = findings.source.path((*path, "header", header.kind, "url"))
     _variable(header.value, place, campaign, context, findings)

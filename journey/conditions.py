@@ -259,6 +259,25 @@ def _wrong(operator: Operator, value: Scalar) -> tuple[str, str] | None:
     return None
 
 
+_SAID = {
+    Operator.is_: "Equals this.",
+    Operator.is_not: "Differs from this, or is missing.",
+    Operator.in_: "Is one of these.",
+    Operator.not_in: "Is none of these, or is missing.",
+    Operator.at_least: "This or more.",
+    Operator.at_most: "This or less.",
+    Operator.more_than: "More than this.",
+    Operator.less_than: "Less than this.",
+    Operator.between: "From the first to the second, both included.",
+    Operator.contains: "Has this text in it.",
+    Operator.starts_with: "Starts with this text.",
+    Operator.matches: "This regular expression is found in it.",
+    Operator.before: "Earlier than 30d ago, 2026-12-01, or 2026-12-01 10:00.",
+    Operator.after: "Later than 30d ago, 2026-12-01, or 2026-12-01 10:00.",
+    Operator.exists: "Whether it has a value at all.",
+}
+
+
 def conditions_schema() -> dict[str, Any]:
     """The JSON Schema of conditions by property, for editors."""
     scalar = {"type": ["string", "number", "boolean"]}
@@ -268,6 +287,7 @@ def conditions_schema() -> dict[str, Any]:
     each |= {str(one): {"type": "string", "minLength": 1} for one in TEXTS}
     each |= {str(one): {"type": "string", "examples": ["30d ago", "2026-12-01"]} for one in MOMENTS}
     each["exists"] = {"type": "boolean"}
+    each = {name: {**schema, "description": _SAID[Operator(name)]} for name, schema in each.items()}
     operators = {
         "type": "object",
         "properties": each,

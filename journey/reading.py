@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from journey.clock import DURATION_PATTERN, is_zone, parse_duration, show_duration, zone
 from journey.problems import Problem
@@ -33,14 +33,25 @@ Model = TypeVar("Model", bound=FileModel)
 SENTENCE_END = re.compile(r"(?<!\be\.g)\. ")
 
 
-def example(*values: dict[str, Any]) -> ConfigDict:
-    """A model's configuration with examples, for editors and for findings."""
-    return ConfigDict(json_schema_extra={"examples": list(values)})
+def example(*values: dict[str, Any], one_of: tuple[str, ...] = ()) -> ConfigDict:
+    """A model's configuration with examples, for editors and for findings, and the keys of which exactly one stands."""
+    schema: dict[str, Any] = {"examples": list(values)}
+    if one_of:
+        schema["allOf"] = [{"oneOf": [{"required": [key]} for key in one_of]}]
+    return ConfigDict(json_schema_extra=schema)
 
 
 def wrong(what: str, mend: str) -> PydanticCustomError:
     """The error a validator raises: what is wrong and what to do. Braces in either are kept as they are."""
     return PydanticCustomError("wrong", "{what}", {"what": what, "mend": mend})
+
+
+def wrong_within(*found: tuple[Path, str, str]) -> ValidationError:
+    """The error a validator raises about places within its value: (path from there, what is wrong, what to do) each."""
+    lines = [
+        InitErrorDetails(type=wrong(what, mend), loc=tuple(path), input=None, ctx={}) for path, what, mend in found
+    ]
+    return ValidationError.from_exception_data("wrong", lines)
 
 
 def _duration(value: object) -> timedelta:
@@ -89,7 +100,7 @@ ZoneName = Annotated[str, BeforeValidator(_zone_name), WithJsonSchema({"type": "
 
 def read_model(source: Source, model: type[Model]) -> tuple[Model | None, list[Problem]]:
     """The source as a `model`, or the findings that forbid it, in the order of their lines."""
-    empty = set(source.nulls())
+    empty = {path for path in source.nulls() if not _may_be_null(model, path)}
     problems = [
         Problem(
             source.file,
@@ -143,7 +154,10 @@ def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Pro
     elif kind == "literal_error":
         known = set(re.findall(r"'([^']*)'", str(context["expected"])))
         what = f"{_shown(found)} is not one of the words of `{name}`"
-        mend = suggest(found, known, none="") if isinstance(found, str) else suggest("", known, none="")
+        mend = suggest(found if isinstance(found, str) else "", known, none="")
+        instead = _example(model, path)
+        if instead:
+            mend += " Or write" + instead.removeprefix("Write")
     elif kind == "string_type" and isinstance(found, bool | int | float):
         what, mend = f"text is wanted here, and {_shown(found)} is none", f'Put it in quotes: "{_written(found)}".'
     elif kind in _WANTED:
@@ -151,6 +165,8 @@ def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Pro
         what, mend = f"{wanted} is wanted here, not {_shown(found)}", _example(model, path) or way
     elif kind == "too_short":
         what, mend = f"`{name}` is empty", "It needs at least one."
+    elif kind in ("greater_than", "finite_number"):
+        what, mend = f"{_shown(found)} is no share of anything", "Write a number above 0."
     elif kind in ("greater_than_equal", "less_than_equal"):
         bound = context.get("ge", context.get("le"))
         what = f"{_shown(found)} is too {'small' if 'ge' in context else 'large'}"
@@ -163,6 +179,7 @@ def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Pro
 _WANTED = {
     "string_type": ("text", "Write a text."),
     "int_type": ("a whole number", "Write digits without quotes."),
+    "float_type": ("a number", "Write digits without quotes."),
     "bool_type": ("true or false", "Write `true` or `false`, without quotes."),
     "list_type": ("a list", "Start each item with `- `, or write [a, b]."),
     "dict_type": ("a mapping (`key: value`)", "Write `key: value` lines, indented under it."),
@@ -186,6 +203,8 @@ def _flow(value: object) -> str:
     """A value as a file would spell it on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(one) for one in value) + "]"
     text = str(value)
     return text if _UNQUOTED.fullmatch(text) else f'"{text}"'
 
@@ -227,6 +246,11 @@ def editor_schema(model: type[FileModel]) -> dict[str, Any]:
 def _known_keys(model: type[FileModel], path: Path) -> set[str]:
     """The keys that a mapping at `path` may have."""
     return {key for node in _walk(model, path) for key in node.get("properties", {})}
+
+
+def _may_be_null(model: type[FileModel], path: Path) -> bool:
+    """Whether an empty value means something there."""
+    return any("null" in node.get("type", ()) for node in _walk(model, path))
 
 
 def _description(model: type[FileModel], path: Path) -> str:

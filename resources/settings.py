@@ -13,10 +13,20 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from phonenumbers import SUPPORTED_REGIONS
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from journey.clock import parse_instant
+from journey.language_rules import ProjectCap, ProjectSilentHours, Share
 from journey.problems import Problem, ProjectError, UsageError
 from journey.properties import PropertyType
 from journey.reading import NAME, FileModel, ZoneName, example, read_model, wrong
@@ -95,24 +105,33 @@ class Media(FileModel):
     allow_private: bool = Field(False, description="Whether addresses of private networks may be fetched.")
 
 
-def _off(value: object) -> object:
-    """A rule that this version would not keep is refused; that there is none may be said."""
-    if value not in ("none", "0%", 0):
-        raise wrong("this version of Estafette keeps no such rule", "Write `none`, or leave it out.")
-    return str(value)
-
-
-Off = Annotated[str, BeforeValidator(_off)]
+def _base_url(value: object) -> str | None:
+    """The gateway's address without a slash at its end; None where there is none."""
+    if value == "none":
+        return None
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in ("https", "http") or not parts.hostname:
+        raise wrong("this is no public address", "Write the gateway's, e.g. https://go.example.com; or none.")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise wrong("the address holds more than a host and a path", f"Write e.g. https://{parts.hostname}.")
+    return str(value).rstrip("/")
 
 
 class Links(FileModel):
     """Where the gateway is seen from outside."""
 
-    base_url: str = Field("none", description="The gateway's public address, https://…; or none.")
+    model_config = example({"base_url": "https://go.example.com"})
+
+    base_url: Annotated[
+        str | None,
+        PlainValidator(_base_url),
+        WithJsonSchema({"type": "string", "examples": ["https://go.example.com"]}),
+    ] = Field(None, description="The gateway's public address, https://…; or none: there are no counted links then.")
 
 
 class Settings(FileModel):
-    """The settings of a project."""
+    """The settings of a project. `silent_hours`, `frequency_cap` and `links.base_url` are None where the file has none;
+    `holdout` is a share (0.05)."""
 
     region: Annotated[str, AfterValidator(_region)] = Field(
         description="The country of phone numbers written the national way, e.g. FR."
@@ -127,9 +146,17 @@ class Settings(FileModel):
     properties: dict[str, PropertyType] = Field(
         {}, description="Types of contact properties that must not be guessed, e.g. {zip: text}."
     )
-    silent_hours: Off = Field("none", description="Only none in this version.")
-    frequency_cap: Off = Field("none", description="Only none in this version.")
-    holdout: Off = Field("0%", description="Only 0% in this version.")
+    silent_hours: ProjectSilentHours = Field(
+        None, description="When no message goes out; a campaign may set its own. Default: none."
+    )
+    frequency_cap: ProjectCap = Field(
+        None, description="How many templates a person gets at most; campaigns and messages may differ. Default: none."
+    )
+    holdout: Share = Field(
+        0.0,
+        description="The share of people whom no marketing campaign ever messages: 5%.",
+        json_schema_extra={"default": "0%"},
+    )
     links: Links = Field(Links(), description="Counted links.")
 
 

@@ -1,13 +1,37 @@
 """A campaign file's text → the campaign, or findings with file:line, field, what and mend."""
 
-from datetime import timedelta
+from datetime import time, timedelta
+from decimal import Decimal
 from hashlib import sha256
 
 import pytest
 
-from journey.campaign import AudienceEntry, Campaign, ReEntry, When
+from journey.campaign import ApiEntry, AudienceEntry, Campaign, Goal, ReEntry, SilentHours, StopIf, TriggerEntry, When
 from journey.campaign_reading import load_campaign
-from journey.steps import Header, LanguageByContact, OnRead
+from journey.conditions import Condition, Operator
+from journey.steps import (
+    Arm,
+    Coupons,
+    DelayStep,
+    EventMatch,
+    ExperimentStep,
+    FrequencyCap,
+    Header,
+    LanguageByContact,
+    Link,
+    Location,
+    MessageStep,
+    OnRead,
+    OnReply,
+    SplitBranch,
+    SplitStep,
+    TemplateMessage,
+    TextMessage,
+    Until,
+    UpdateStep,
+    WaitBranch,
+    WaitForStep,
+)
 from journey.variables import Variable
 from journey.words import Branch, Case
 
@@ -80,7 +104,7 @@ def test_a_whole_campaign_is_read_into_its_models() -> None:
     assert campaign.file == FILE
     assert campaign.version == sha256(FULL.encode()).hexdigest()[:12]
     first, second, third = campaign.entries
-    assert first.kind == "audience"
+    assert isinstance(first, AudienceEntry) and isinstance(second, AudienceEntry)
     assert first.when == When(
         cron="0 10 * * MON",
         timezone="contact",
@@ -101,7 +125,8 @@ def test_a_whole_campaign_is_read_into_its_models() -> None:
 
 def test_a_message_step_keeps_variables_buttons_header_and_ways() -> None:
     offer, last = load(FULL).steps.values()
-    assert offer.kind == "message"
+    assert isinstance(offer, MessageStep) and isinstance(offer.message, TemplateMessage)
+    assert isinstance(last, MessageStep) and isinstance(last.message, TemplateMessage)
     assert offer.message.language == LanguageByContact(user="locale", fallback="fr")
     assert offer.message.header == Header(
         kind="document", value=Variable("text", "https://example.com/a.pdf"), filename=Variable("user", "file")
@@ -128,7 +153,7 @@ def test_what_is_not_written_has_the_defaults_of_the_language() -> None:
     assert campaign.settings.re_entry is None
     assert campaign.settings.when_unknown.after == timedelta(hours=24)
     assert campaign.settings.when_unknown.then == "assume_sent"
-    step = campaign.steps["hello"]
+    step = campaign.message_steps()["hello"]
     assert (step.next, step.on_read, step.on_failure) == (None, None, "end")
     assert step.on_skip == {"else": "end"}
     assert step.message.expires == timedelta(hours=24)
@@ -148,6 +173,218 @@ def test_a_step_names_every_way_out_and_whether_it_waits() -> None:
     assert next(last.ways()) == (("next",), Branch.next, "end", False)
 
 
+EVERY = """\
+name: autumn
+sender: main
+entries:
+  - trigger:
+      event: order_status_changed
+      where: {status: Ready for pickup, amount: {at_least: 20}}
+      key: order_number
+      active: {from: 2026-11-01, to: 2026-12-31}
+      max_age: 6h
+  - trigger: {event: team_invited, contacts: {event: member_ids}}
+  - api: {attributes: [offer, survey_id]}
+  - api: {}
+settings:
+  re_entry: always
+  silent_hours: {from: 21:00, to: "08:00", days_off: [sun, Mon], timezone: contact}
+  frequency_cap: {messages: 2, per: 7d}
+  goals:
+    - {event: purchase, where: {amount: {at_least: 20}}, within: 14d, ends_journey: true}
+    - {event: visit}
+    - {event: purchase}
+  exit_on: [{event: order_cancelled, where: {status: done}}, {event: left}]
+  control_group: 5%
+  stop_if: {audience_above: 50000, failures_above: 2.5%, cost_above: 200.50 EUR}
+steps:
+  offer:
+    message:
+      template: offer
+      language: fr
+      header:
+        location: {latitude: 48.8566, longitude: -2, name: {user: shop}, address: "1 rue X"}
+      buttons:
+        Acheter: {link: "https://shop.example.com/p/{product_id}", variables: {product_id: {user: product_id}}}
+        1: {text: x}
+      coupons: {pool: autumn, tag: autumn_coupon}
+      frequency_cap: ignore
+    on_reply:
+      within: 24h
+      answers: {"Oui, ça m’intéresse": details, no: end, 1: pause}
+      other: details
+      silence: pause
+      full_wait: true
+  details:
+    message: {text: "Voici {first_name} !", variables: {first_name: {user: first_name}}, expires: 1h}
+    next: pause
+  capped:
+    message: {template: offer, language: fr, frequency_cap: {messages: 1, per: 1d}}
+    on_read: {within: 1d, read: end, not_read: end, full_wait: true}
+  pause: {delay: {for: 3d}, next: bought}
+  evening: {delay: {until: 18:00}}
+  monday: {delay: {until: mon 09:00}}
+  christmas: {delay: {until: 2026-12-24T09:00}}
+  before: {delay: {until: {event: appointment_at}, shift: -24h, if_past: end}, next: pause}
+  after: {delay: {until: {user: contract.ends}, shift: +2h}}
+  bought:
+    wait_for:
+      within: 14d
+      branches:
+        - {event: purchase, where: {amount: {at_least: 20}}, next: by_value}
+        - {reply_to: offer, is: [Oui, yes], next: details}
+        - {reply_to: offer, is: Non, next: end}
+        - {reply_to: offer, next: end}
+        - {read: offer, next: details}
+        - {click: offer, button: Acheter, next: details}
+        - {click: offer, button: 1, next: details}
+        - {click: offer, next: details}
+      else: by_value
+      full_wait: true
+  by_value:
+    split:
+      branches:
+        - {segment: loyal, next: test}
+        - {user: {total_spent: {at_least: 100}, country: FR}, next: mark}
+        - {event: {amount: {at_least: 50}}, next: mark}
+      else: mark
+  test: {experiment: {a: {weight: 50, next: offer}, b: {weight: 0.5, next: mark}}}
+  mark: {update: {set: {status: warm, points: 0, vip: true, old: null}, add_tags: [a b], remove_tags: [cold]}}
+"""
+
+AMOUNT = {"amount": Condition(Operator.at_least, 20)}
+
+
+def test_every_kind_of_entry_is_read() -> None:
+    order, team, api, bare = load(EVERY).entries
+    assert order == TriggerEntry(
+        event="order_status_changed",
+        where={"status": Condition(Operator.is_, "Ready for pickup"), **AMOUNT},
+        key="order_number",
+        active_from="2026-11-01",
+        active_to="2026-12-31",
+        max_age=timedelta(hours=6),
+    )
+    assert team == TriggerEntry(event="team_invited", contacts="member_ids")
+    assert team.kind == "trigger" and team.max_age == timedelta(hours=24)
+    assert (api, bare) == (ApiEntry(attributes=("offer", "survey_id")), ApiEntry())
+
+
+def test_every_setting_is_read() -> None:
+    settings = load(EVERY).settings
+    assert settings.re_entry == "always"
+    assert settings.silent_hours == SilentHours(start=time(21), end=time(8), days_off=frozenset({6, 0}))
+    assert settings.frequency_cap == FrequencyCap(messages=2, per=timedelta(days=7))
+    assert settings.goals == (
+        Goal(event="purchase", name="purchase", where=AMOUNT, within=timedelta(days=14), ends_journey=True),
+        Goal(event="visit", name="visit", within=timedelta(days=30)),
+        Goal(event="purchase", name="purchase 2"),
+    )
+    cancelled = EventMatch(event="order_cancelled", where={"status": Condition(Operator.is_, "done")})
+    assert settings.exit_on == (cancelled, EventMatch(event="left"))
+    assert settings.control_group == 0.05
+    assert settings.stop_if == StopIf(
+        audience_above=50_000, failures_above=0.025, cost_above=(Decimal("200.50"), "EUR")
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("silent_hours: none", ("none", None)),
+        ("silent_hours: {days_off: [sat, sun]}", (SilentHours(days_off=frozenset({5, 6})), None)),
+        (
+            "silent_hours: {from: 12:30, to: 14:00, timezone: Asia/Tokyo}",
+            (SilentHours(start=time(12, 30), end=time(14), timezone="Asia/Tokyo"), None),
+        ),
+        ("frequency_cap: ignore", (None, "ignore")),
+        ("description: x", (None, None)),
+    ],
+)
+def test_silence_and_caps_may_be_words(written: str, read: tuple[object, object]) -> None:
+    settings = load(MINIMAL + (written if "desc" in written else f"settings: {{{written}}}") + "\n").settings
+    assert (settings.silent_hours, settings.frequency_cap) == read
+
+
+def test_every_way_to_fill_a_message_is_read() -> None:
+    steps = load(EVERY).message_steps()
+    offer = steps["offer"].message
+    assert isinstance(offer, TemplateMessage)
+    place = Location(
+        latitude=Variable("text", "48.8566"),
+        longitude=Variable("text", "-2"),
+        name=Variable("user", "shop"),
+        address=Variable("text", "1 rue X"),
+    )
+    assert offer.header == Header(kind="location", location=place)
+    link = Link(url="https://shop.example.com/p/{product_id}", variables={"product_id": Variable("user", "product_id")})
+    assert offer.buttons == {"Acheter": link, 1: Variable("text", "x")}
+    assert offer.coupons == Coupons(pool="autumn", tag="autumn_coupon")
+    assert offer.frequency_cap == "ignore"
+    assert steps["details"].message == TextMessage(
+        text="Voici {first_name} !",
+        variables={"first_name": Variable("user", "first_name")},
+        expires=timedelta(hours=1),
+    )
+    capped = steps["capped"]
+    assert isinstance(capped.message, TemplateMessage) and capped.on_read is not None
+    assert capped.message.frequency_cap == FrequencyCap(messages=1, per=timedelta(days=1))
+    assert capped.on_read.full_wait
+
+
+def test_answers_are_texts_whatever_yaml_once_made_of_them() -> None:
+    assert load(EVERY).message_steps()["offer"].on_reply == OnReply(
+        within=timedelta(hours=24),
+        answers={"Oui, ça m’intéresse": "details", "no": "end", "1": "pause"},
+        other="details",
+        silence="pause",
+        full_wait=True,
+    )
+
+
+def test_every_kind_of_delay_is_read() -> None:
+    steps = load(EVERY).steps
+    assert steps["pause"] == DelayStep(length=timedelta(days=3), next="bought")
+    assert steps["evening"] == DelayStep(until=Until(clock=time(18)))
+    assert steps["monday"] == DelayStep(until=Until(clock=time(9), weekday=0))
+    assert steps["christmas"] == DelayStep(until=Until(at="2026-12-24T09:00"))
+    before = DelayStep(until=Until(event="appointment_at"), shift=timedelta(hours=-24), if_past="end", next="pause")
+    assert steps["before"] == before
+    assert steps["after"] == DelayStep(until=Until(user="contract.ends"), shift=timedelta(hours=2))
+
+
+def test_every_branch_of_waits_splits_and_experiments_is_read() -> None:
+    steps = load(EVERY).steps
+    assert steps["bought"] == WaitForStep(
+        within=timedelta(days=14),
+        branches=(
+            WaitBranch(kind="event", match=EventMatch(event="purchase", where=AMOUNT), next="by_value"),
+            WaitBranch(kind="reply", step="offer", answers=("Oui", "yes"), next="details"),
+            WaitBranch(kind="reply", step="offer", answers=("Non",), next="end"),
+            WaitBranch(kind="reply", step="offer", next="end"),
+            WaitBranch(kind="read", step="offer", next="details"),
+            WaitBranch(kind="click", step="offer", button="Acheter", next="details"),
+            WaitBranch(kind="click", step="offer", button=1, next="details"),
+            WaitBranch(kind="click", step="offer", next="details"),
+        ),
+        otherwise="by_value",
+        full_wait=True,
+    )
+    spent = {"total_spent": Condition(Operator.at_least, 100), "country": Condition(Operator.is_, "FR")}
+    assert steps["by_value"] == SplitStep(
+        branches=(
+            SplitBranch(segment="loyal", next="test"),
+            SplitBranch(user=spent, next="mark"),
+            SplitBranch(event={"amount": Condition(Operator.at_least, 50)}, next="mark"),
+        ),
+        otherwise="mark",
+    )
+    assert steps["test"] == ExperimentStep(arms={"a": Arm(weight=50, next="offer"), "b": Arm(weight=0.5, next="mark")})
+    assert steps["mark"] == UpdateStep(
+        set={"status": "warm", "points": 0, "vip": True, "old": None}, add_tags=("a b",), remove_tags=("cold",)
+    )
+
+
 def test_the_version_changes_with_every_byte_of_the_file() -> None:
     assert load(MINIMAL).version != load(MINIMAL + "# a remark\n").version
     assert load(MINIMAL).version != load(MINIMAL.replace("\n", "\r\n")).version
@@ -164,9 +401,10 @@ def test_models_cannot_be_changed() -> None:
         # unknown keys name the nearest known one
         ("sender: main", "sender: main\nsetings: {}", 3, "setings", "unknown key `setings`. Did you mean `settings`?"),
         ("segment: loyal", "segmnt: loyal", 3, "entries[0].audience.segmnt", "Did you mean `segment`?"),
-        ("audience: {segment: loyal}", "trigger: {event: x}", 3, "entries[0].trigger", "Known: `audience`."),
+        ("audience: {segment: loyal}", "trigger: {evnt: x}", 3, "entries[0].trigger.evnt", "Did you mean `event`?"),
+        ("audience: {segment: loyal}", "webhook: {}", 3, "entries[0].webhook", "Known: `api`, `audience`, `trigger`."),
         ("template: hello", "tmplate: hello", 5, "steps.hello.message.tmplate", "Did you mean `template`?"),
-        ("fr}}", "fr}, delay: {for: 3d}}", 5, "steps.hello.delay", "unknown key `delay`. Known: `message`"),
+        ("fr}}", "fr}, delay: {for: 3d}}", 5, "steps.hello", "a step has `message` and `delay`"),
         ("fr}}", "fr, text: x}}", 5, "steps.hello.message.text", "unknown key `text`"),
         ("language: fr", "language: {user: x, fallbak: fr}", 5, "steps.hello.message.language.fallbak", "`fallback`?"),
         ("fr}}", "fr, header: {gif: x}}}", 5, "steps.hello.message.header.gif", "unknown key `gif`"),

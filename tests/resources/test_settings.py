@@ -1,10 +1,13 @@
 """`estafette.yaml` and the secrets."""
 
+from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
 
+from journey.campaign import SilentHours
 from journey.problems import ProjectError
+from journey.steps import FrequencyCap
 from resources.settings import Secrets, Settings, load_secrets, load_settings
 
 MINIMAL = """\
@@ -44,6 +47,8 @@ def test_what_is_not_written_has_its_default() -> None:
     assert settings.stop_words.start == ["START"]
     assert (settings.media.check, settings.media.allow_private) == (True, False)
     assert settings.properties == {}
+    assert (settings.silent_hours, settings.frequency_cap, settings.holdout) == (None, None, 0)
+    assert settings.links.base_url is None
 
 
 def test_every_setting_is_read() -> None:
@@ -51,6 +56,10 @@ def test_every_setting_is_read() -> None:
         "stop_words: {all: [STOP, NEIN, no], start: [LOS]}\n"
         "media: {check: false, allow_private: true}\n"
         "properties: {zip: text, spent: double}\n"
+        'silent_hours: {from: 21:00, to: "08:00", days_off: [sun], timezone: Europe/Paris}\n'
+        "frequency_cap: {messages: 2, per: 7d}\n"
+        "holdout: 2.5%\n"
+        "links: {base_url: https://go.example.com/estafette/}\n"
     )
     settings = load(text)
     assert settings.senders["main"].messages_per_second == 500
@@ -58,6 +67,17 @@ def test_every_setting_is_read() -> None:
     assert settings.stop_words.all == ["STOP", "NEIN", "no"]
     assert settings.media.allow_private
     assert settings.properties == {"zip": "text", "spent": "double"}
+    assert settings.silent_hours == SilentHours(
+        start=time(21), end=time(8), days_off=frozenset({6}), timezone="Europe/Paris"
+    )
+    assert settings.frequency_cap == FrequencyCap(messages=2, per=timedelta(days=7))
+    assert settings.holdout == 0.025
+    assert settings.links.base_url == "https://go.example.com/estafette"
+
+
+def test_that_there_is_no_such_rule_may_be_said() -> None:
+    settings = load(MINIMAL + "silent_hours: none\nfrequency_cap: none\nholdout: 0%\nlinks: {base_url: none}\n")
+    assert settings == load(MINIMAL)
 
 
 def test_an_id_may_be_written_without_quotes() -> None:
@@ -90,6 +110,40 @@ def test_an_id_may_be_written_without_quotes() -> None:
         ("opted_in}", "opted_in}\nmedia: {check: off}", 6, "media.check", "true or false"),
         ("opted_in}", "opted_in}\nstop_words: {all: ['?']}", 6, "stop_words.all[0]", "no letter or digit"),
         ("opted_in}", "opted_in}\nstop_words: {all: [0]}", 6, "stop_words.all[0]", "quotes"),
+        ("opted_in}", "opted_in}\nsilent_hours: never", 6, "silent_hours", "Known: `none`. Or write e.g. {from: "),
+        ("opted_in}", "opted_in}\nsilent_hours: {from: 21:00}", 6, "silent_hours", "no `to`"),
+        ("opted_in}", "opted_in}\nsilent_hours: {}", 6, "silent_hours", "silence nothing"),
+        ("opted_in}", "opted_in}\nsilent_hours: {from: 9, to: 10:00}", 6, "silent_hours.from", "no time of day"),
+        ("opted_in}", "opted_in}\nsilent_hours: {from: 21:00, to: 24:00}", 6, "silent_hours.to", '"00:00"'),
+        ("opted_in}", "opted_in}\nsilent_hours: {from: 8:00, to: 08:00}", 6, "silent_hours.to", "`days_off`"),
+        ("opted_in}", "opted_in}\nsilent_hours: {days_off: [monday]}", 6, "silent_hours.days_off[0]", "`mon`?"),
+        (
+            "opted_in}",
+            "opted_in}\nsilent_hours: {days_off: [mon, tue, wed, thu, fri, sat, sun]}",
+            6,
+            "silent_hours.days_off",
+            "no message could ever go out",
+        ),
+        (
+            "opted_in}",
+            "opted_in}\nsilent_hours: {days_off: [sun], timezone: Paris}",
+            6,
+            "silent_hours.timezone",
+            "Or write contact.",
+        ),
+        ("opted_in}", "opted_in}\nfrequency_cap: ignore", 6, "frequency_cap", "Did you mean `none`?"),
+        ("opted_in}", "opted_in}\nfrequency_cap: {messages: 0, per: 7d}", 6, "frequency_cap.messages", "from 1"),
+        ("opted_in}", "opted_in}\nholdout: 5", 6, "holdout", "Write 5%"),
+        ("opted_in}", "opted_in}\nholdout: 100%", 6, "holdout", "leaves nobody"),
+        ("opted_in}", "opted_in}\nholdout: few", 6, "holdout", "Write e.g. 5%."),
+        ("opted_in}", "opted_in}\nlinks: {base_url: go.example.com}", 6, "links.base_url", "https://go.example.com"),
+        (
+            "opted_in}",
+            "opted_in}\nlinks: {base_url: 'https://a.b/?c=d'}",
+            6,
+            "links.base_url",
+            "Write e.g. https://a.b.",
+        ),
         ("opted_in}", "opted_in}\nregoin: FR", 6, "regoin", "Did you mean `region`?"),
         ("opted_in}", "opted_in}\nregion: BE", 6, "region", "twice"),
         ("opted_in}", "opted_in", 5, "", "not YAML"),
