@@ -230,7 +230,7 @@ message = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False),
     sa.Column("planned_at", sa.BigInteger, nullable=False),
     sa.Column("not_before", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # refusals that may be tried again
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # faults of Meta's that may be tried again
     sa.Column("lane", sa.Text),
     sa.Column("attempted_at", sa.BigInteger),
     sa.Column("attempted_wall", sa.BigInteger),
@@ -253,6 +253,7 @@ message = sa.Table(
     sa.Column("price", sa.BigInteger),
     sa.Column("currency", sa.Text),
     sa.Column("price_source", sa.Text),  # estimate, meta
+    sa.Column("pair_tries", sa.Integer, nullable=False, server_default="0"),  # 131056: too many to this person
     sa.UniqueConstraint("participant_id", "step", "visit", "copy"),
 )
 sa.Index("message_wamid", message.c.wamid, unique=True)
@@ -275,8 +276,10 @@ sa.Index(
     sqlite_where=message.c.state == "planned",
     postgresql_where=message.c.state == "planned",
 )
+#: What has waited too long, campaign by campaign, for the same reason.
 sa.Index(
     "message_expiry",
+    message.c.campaign,
     message.c.expires_at,
     sqlite_where=message.c.state.in_(["planned", "held"]),
     postgresql_where=message.c.state.in_(["planned", "held"]),
@@ -295,6 +298,35 @@ sa.Index(
     message.c.not_before,
     sqlite_where=message.c.state == "held",
     postgresql_where=message.c.state == "held",
+)
+#: What silent hours hold, by when they end.
+sa.Index(
+    "message_silent",
+    message.c.due_at,
+    sqlite_where=sa.and_(message.c.state == "held", message.c.held_why == "silent_hours"),
+    postgresql_where=sa.and_(message.c.state == "held", message.c.held_why == "silent_hours"),
+)
+#: What may go out until silent hours begin, by when they do.
+sa.Index(
+    "message_quiet",
+    message.c.quiet_at,
+    sqlite_where=sa.and_(message.c.state == "planned", message.c.quiet_at.is_not(None)),
+    postgresql_where=sa.and_(message.c.state == "planned", message.c.quiet_at.is_not(None)),
+)
+#: How many were attempted and how many failed, for `stop_if`.
+sa.Index(
+    "message_attempts",
+    message.c.campaign,
+    message.c.attempted_at,
+    sqlite_where=message.c.attempted_at.is_not(None),
+    postgresql_where=message.c.attempted_at.is_not(None),
+)
+sa.Index(
+    "message_failed",
+    message.c.campaign,
+    message.c.attempted_at,
+    sqlite_where=message.c.state == "failed",
+    postgresql_where=message.c.state == "failed",
 )
 #: Whom Meta's own cap on marketing held back (131049): no other marketing for a day.
 sa.Index(
@@ -359,6 +391,9 @@ reply = sa.Table(
     sa.Column("replied_at", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
 )
+
+#: Who wrote of late: silent hours and the service window ask.
+sa.Index("reply_recent", reply.c.replied_at)
 
 #: How far the events have been looked at, by whom: `journeys` (goals, exit_on, wait_for), or `trigger:CAMPAIGN:PLACE`.
 #: Every taking-in of events is a batch with a number that rises; files of the lake registered after `file_id` hold
@@ -500,6 +535,15 @@ click = sa.Table(
     sa.Column("contact_id", sa.Text, nullable=False, index=True),
     sa.Column("button", sa.Text, nullable=False),
     sa.Column("clicked_at", sa.BigInteger, nullable=False),
+)
+
+#: What a campaign's accepted messages cost since it was last resumed, by their estimated prices, in millionths.
+spent = sa.Table(
+    "spent",
+    metadata,
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("currency", sa.Text, primary_key=True),
+    sa.Column("amount", sa.BigInteger, nullable=False),
 )
 
 #: A sender's pace and whether it may send. `pace` is the messages a second in force (AIMD under the configured one).
