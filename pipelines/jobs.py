@@ -56,13 +56,13 @@ def take_in_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 
 @dg.op(ins={"taken": DONE}, out=OUT)
 def enter_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
-    """Whoever an entry lets in now."""
+    """What new events do to people inside; then whoever an entry lets in now."""
     left, entered = let_in(passing.home, passing.lease, passing.home.clock())
     for name, audience in entered.segments.items():
         context.log_event(segment_event(name, audience))
     for name, why in entered.failed.items():
         context.log.error(f"segment {name}: {why}")
-    context.log.info(f"{entered.entered} entered, {entered.refused} refused; {left} whose wait was over moved before")
+    context.log.info(f"{entered.entered} entered, {entered.refused} refused; {left} moved before, by events or because their wait was over")
 
 
 @dg.op(ins={"entered": DONE}, out=OUT)

@@ -1,4 +1,4 @@
-"""One turn: take in, let in, advance and plan, until nothing more is due at this time.
+"""One turn: take in, look at events, let in, advance and plan, until nothing more is due at this time.
 
 What belongs here: the order of the verbs and when they are at rest. A pass makes one turn, and more of them while its
 lanes send; a live pass makes one a second.
@@ -11,6 +11,7 @@ from pipelines.advance import advance, settle_unknown
 from pipelines.enter import Entered, enter
 from pipelines.holding import hold_and_expire
 from pipelines.plan import plan
+from pipelines.signals import look_at_events, look_back
 from pipelines.take_in import TakenIn, take_in
 from resources.home import Home
 from resources.ledger import Lease
@@ -53,15 +54,17 @@ def move(home: Home, lease: Lease, now: datetime) -> tuple[int, int]:
 
 
 def let_in(home: Home, lease: Lease, now: datetime) -> tuple[int, Entered]:
-    """Let in whoever's time has come; before that, whose wait is over leaves: a passage that has ended by its deadline
-    must not refuse the next one, however late the pass. Gives (moves, who came in)."""
-    moved = 0
+    """Look at new events, then let in whoever's time has come; before that, whose wait is over leaves: a passage that
+    has ended by its deadline must not refuse the next one, however late the pass. Gives (moves and whatever else events
+    did, who came in)."""
+    moved = look_at_events(home, lease, now)
     for _ in range(ROUNDS):
         step_moved = advance(home, lease, now)
         moved += step_moved
         if not step_moved:
             break
-    return moved, enter(home, lease, now)
+    entered = enter(home, lease, now)
+    return moved + look_back(home, lease, now), entered
 
 
 def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:

@@ -6,7 +6,7 @@ An event is known by its id, wherever and however often it comes: the 64-bit has
 that a pass scans eight bytes an event to see which of its events are new.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -122,6 +122,14 @@ class Events:
         wanted = newer if names is None else newer & pl.col("event").is_in(list(names))
         return self._read(files, wanted).sort("batch", "occurred_at", "event_id")
 
+    def parts_since(self, mark: EventMark, names: Iterable[str]) -> Iterator[pl.DataFrame]:
+        """`since` in parts of at most `BATCH` events, in no order: what came in at once may not fit into memory."""
+        wanted = (pl.col("batch") > mark.batch) & pl.col("event").is_in(list(names))
+        for row in self.lake.rows(NAME):
+            if int(str(row.id)) > mark.file_id:
+                found = self._read([self.lake.root / str(row.path)], wanted)
+                yield from found.iter_slices(BATCH)
+
     def of(self, contact_ids: Iterable[str] | pl.Series, names: Iterable[str], occurred_from: datetime) -> pl.DataFrame:
         """What these contacts did since `occurred_from` (EVENTS), of these names, by time, then id. Files whose events
         are all older are not opened."""
@@ -139,7 +147,7 @@ class Events:
         )
         return self._read(files, wanted).sort("occurred_at", "event_id")
 
-    def _read(self, files: Sequence[Path], wanted: pl.Expr) -> pl.DataFrame:
+    def _read(self, files: list[Path], wanted: pl.Expr) -> pl.DataFrame:
         if not files:
             return pl.DataFrame(schema=dict(EVENTS))
         found = pl.scan_parquet(
