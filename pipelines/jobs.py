@@ -62,7 +62,7 @@ def enter_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
         context.log_event(segment_event(name, audience))
     for name, why in entered.failed.items():
         context.log.error(f"segment {name}: {why}")
-    context.log.info(f"{entered.entered} entered, {entered.refused} refused; {left} moved before, by events or because their wait was over")
+    context.log.info(f"{entered.entered} entered, {entered.refused} refused; {left} moved before or met events")
 
 
 @dg.op(ins={"entered": DONE}, out=OUT)

@@ -126,6 +126,23 @@ class Stage:
         write_contacts(self.path, rows, file)
         return self
 
+    def happens(
+        self,
+        event: str,
+        contact: str,
+        *,
+        at: datetime | str | None = None,
+        event_id: str | None = None,
+        file: str = "log.ndjson",
+        **properties: Any,
+    ) -> "Stage":
+        """A contact does something: one more line of an event file."""
+        when = at if isinstance(at, str) else (at or self.now).isoformat()
+        row = {"event": event, "contact_id": contact, "occurred_at": when, "properties": properties}
+        with (self.path / "landing/events" / file).open("a") as log:
+            log.write(json.dumps(row | ({"event_id": event_id} if event_id else {})) + "\n")
+        return self
+
     def reload(self) -> "Stage":
         self.home.reload()
         return self
