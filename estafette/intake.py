@@ -17,6 +17,7 @@ from estafette.session import Session
 from journey.problems import UsageError
 from journey.spelling import suggest
 from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
+from resources.coupon_intake import take_in_coupons
 from resources.events import take_in_events
 from resources.home import Home
 from resources.landing_import import Importable, import_files
@@ -24,7 +25,7 @@ from resources.ledger import Lease
 from resources.tables import quarantine
 
 SHOWN = 3  # reasons a file
-READ = ("contacts", "events")
+READ = ("contacts", "events", "coupons")
 
 
 def import_(session: Session, files: Sequence[Path], kind: str | None) -> None:
@@ -42,7 +43,7 @@ def import_(session: Session, files: Sequence[Path], kind: str | None) -> None:
 
 
 def take_in(home: Home, lease: Lease) -> list[TakenFile]:
-    """Take in every pending file of contacts, then of events."""
+    """Take in every pending file of contacts, then of events, then of coupon codes."""
     settings, now, wall = home.project.settings, home.clock(), home.wall()
     rules = IntakeRules(
         region=settings.region,
@@ -51,7 +52,8 @@ def take_in(home: Home, lease: Lease) -> list[TakenFile]:
         properties=settings.properties,
     )
     contacts = take_in_contacts(home.landing, home.contacts, rules, lease, now, wall, True)
-    return contacts + take_in_events(home.landing, home.events, home.contacts, rules, lease, now, wall, True)
+    events = take_in_events(home.landing, home.events, home.contacts, rules, lease, now, wall, True)
+    return [*contacts, *events, *take_in_coupons(home.landing, rules.timezone, lease, now, wall, True)]
 
 
 def _kind(given: str | None) -> Importable | None:

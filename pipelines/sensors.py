@@ -98,7 +98,7 @@ def look(home: Home) -> Due:
     held = [lease.name for lease in home.ledger.leases()]
     free = [name for name in senders if not any(lease.startswith(f"send:{name}:") for lease in held)]
     messages = sum(backlog(home.ledger, now, int(home.wall() * US), free).values())
-    files = home.landing.pending(home.wall(), ["contacts", "events", "webhooks"])
+    files = home.landing.pending(home.wall(), ["contacts", "events", "coupons", "webhooks"])
     return Due(len(files), int(people), messages, int(occurrences))
 
 
