@@ -1,7 +1,8 @@
-"""Bodies in bulk: a frame of people and a filled template in, one Cloud API request body a person out, or a skip.
+"""Bodies in bulk: a frame of people and a filled message in, one Cloud API request body a person out, or a skip.
 
-What belongs here: `render`, and `with_callback`, which adds the last key. What a template and its variables are is
-`template` and `fill`; how values become text is `formats`, `dates` and `text`; how a body looks to a person is `shown`.
+What belongs here: `render`, and `with_callback`, which adds the last key. What a message and its variables are is
+`template` and `fill`; how values become text is `slots`; the shape of a body is `skeleton`; how it looks to a person is
+`shown`.
 
 How it works: the body is built once with marks where something differs from person to person, and cut at them. Each
 variable is one column, brought to its text, escaped, and laid between the constant parts. No person has a turn of
@@ -11,52 +12,59 @@ much, and one model a person 27 times.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from journey.dates import Zones
-from journey.fill import MessageSpec, needs, spec_for
-from journey.formats import written
+from journey.braces import cut
+from journey.fill import MessageSpec, TextSpec, needs, spec_for, text_spec_for
+from journey.marks import LABEL, LINK
 from journey.shown import ShownButton, ShownMessage, show
+from journey.skeleton import PHONE, PREVIEW, link_skeleton, skeleton
+from journey.slots import COORDINATES, OWN_COLUMNS, Slot, slots_of
 from journey.template import PLACEHOLDER
-from journey.text import by_distinct, json_escaped, percent_encoded, settled
-from journey.variables import Variable
+from journey.text import percent_encoded
 from journey.words import SkipReason
 
 __all__ = [
     "BODY_LENGTH",
     "CALLBACK_LENGTH",
+    "CODE_TO_COPY_LENGTH",
     "HEADER_LENGTH",
+    "OWN_COLUMNS",
     "RENDERED",
+    "TEXT_LENGTH",
     "URL_LENGTH",
     "MessageSpec",
     "ShownButton",
     "ShownMessage",
+    "TextSpec",
     "needs",
     "render",
     "show",
     "spec_for",
+    "text_spec_for",
     "with_callback",
 ]
 
-# Meta, message templates, "Components": what a filled template may have, in characters.
+# Meta, message templates, "Components", and text messages: what a filled message may have, in characters.
 BODY_LENGTH = 1024
 HEADER_LENGTH = 60
 URL_LENGTH = 2000
+CODE_TO_COPY_LENGTH = 20
+TEXT_LENGTH = 4096
 CALLBACK_LENGTH = 512
 
-OWN_COLUMNS = ("contact_id", "phone", "locale")  # what a `user` variable may name beside the contact's properties
-RENDERED = {"body": pl.String, "skip_reason": pl.String, "skip_detail": pl.String}
+RENDERED = {"body": pl.String, "skip_reason": pl.String, "skip_detail": pl.String, "media": pl.String}
 
 _E164 = r"^\+[1-9][0-9]{6,14}$"
 _WEB = r"^(?i:https?)://."
-_CUT = re.compile(r"\\u0000(\w+)\\u0000")
+_LINKED = r"(?i:https?)://"
+_NUMBER = r"^[+-]?[0-9]{1,3}(\.[0-9]+)?$"
 
 
-def render(spec: MessageSpec, people: pl.DataFrame, *, default_timezone: str = "UTC") -> pl.DataFrame:
+def render(spec: MessageSpec | TextSpec, people: pl.DataFrame, *, default_timezone: str = "UTC") -> pl.DataFrame:
     """Makes each person's request body, without `biz_opaque_callback_data` (see `with_callback`).
 
     `people` has `phone` (String, E.164 with +), `timezone` (String, IANA, may be null or absent) and for each of
@@ -65,30 +73,35 @@ def render(spec: MessageSpec, people: pl.DataFrame, *, default_timezone: str = "
     one.
 
     Returns the rows in their order with every column but `user.…` and `event.…`, and the columns of RENDERED: `body`
-    (JSON that ends in "}", null where skipped), `skip_reason` (SkipReason, null where there is a body), `skip_detail`
-    (which variable, which address; null where there is a body). Of several reasons the first counts, in this order:
+    (JSON that ends in "}" once the marks in it are filled, see `marks`; null where skipped), `skip_reason` (SkipReason,
+    null where there is a body), `skip_detail` (which variable, which address; null where there is a body), `media` (the
+    header's address, null where there is none or no body); and for each counted link `link.INDEX` (the address that it
+    leads to, null where skipped) and `label.INDEX`. Of several reasons the first counts, in this order:
 
     1. invalid_phone: no phone, or not E.164
-    2. missing_variable: a variable is null or blank and has no fallback; the detail names every such one
-    3. missing_media: the header's image, video or document has no address, or what it has is no http(s) address
-    4. too_long: the filled body has over 1,024 characters, the header's text over 60, a button's URL over 2,000
+    2. missing_variable: a variable is null or blank and has no fallback (the detail names every such one), or the
+       address of a counted link is no http(s) address
+    3. missing_media: the header's image, video or document has no address, or what it has is no http(s) address; a
+       location is not whole, or is not on Earth
+    4. too_long: the filled body has over 1,024 characters (free text: 4,096), the header's text over 60, a button's
+       URL over 2,000, a code to copy over 20. Coupon codes count 20 here
 
     Raises ValueError where a column is missing, or where a format or a time zone cannot be used.
     """
     zones = people["timezone"] if "timezone" in people.columns else None
     if "phone" not in people.columns:
         raise ValueError("the frame of people has no column phone")
-    slots = {
-        slot.mark: slot.fill(_values(slot.variable, people), spec.template.language, zones, default_timezone)
-        for slot in _slots(spec)
-    }
+    slots = {slot.mark: slot.fill(people, spec.language, zones, default_timezone) for slot in slots_of(spec)}
     work = pl.DataFrame({"phone": people["phone"]}).with_columns(
         *(column for slot in slots.values() for column in slot.columns)
     )
     phone = pl.col("phone").cast(pl.String)
+    links = _links(spec, slots)
     skips = [
         _Skip(SkipReason.invalid_phone, ~phone.str.contains(_E164).fill_null(False), _phone_detail(phone)),
         *_missing(slots),
+        *_unlinked(spec, links),
+        *_no_media(slots),
         *_too_long(spec, slots),
     ]
     reason, detail = pl.lit(None, pl.String), pl.lit(None, pl.String)
@@ -96,8 +109,16 @@ def render(spec: MessageSpec, people: pl.DataFrame, *, default_timezone: str = "
         reason = pl.when(skip.when).then(pl.lit(skip.reason.value)).otherwise(reason)
         detail = pl.when(skip.when).then(skip.detail).otherwise(detail)
     work = work.with_columns(reason.alias("skip_reason"), detail.alias("skip_detail"))
-    body = pl.when(pl.col("skip_reason").is_null()).then(_body(spec, slots))
-    made = work.select(body.alias("body"), "skip_reason", "skip_detail")
+    goes = pl.when(pl.col("skip_reason").is_null())
+    media = slots["header"].text if isinstance(spec, MessageSpec) and spec.media else pl.lit(None, pl.String)
+    made = work.select(
+        goes.then(_body(spec, slots)).alias("body"),
+        "skip_reason",
+        "skip_detail",
+        goes.then(media).alias("media"),
+        *(goes.then(address).alias(f"{LINK}{index}") for index, address in links.items()),
+        *(pl.lit(_label(spec, index)).alias(f"{LABEL}{index}") for index in links),
+    )
     if made.select((pl.col("body").is_null() != pl.col("skip_reason").is_not_null()).any()).item():
         # One null part makes a whole body null: the message would be lost without a skip.
         raise AssertionError("a body is missing without a reason")
@@ -122,114 +143,36 @@ class _Skip:
     detail: pl.Expr
 
 
-@dataclass
-class _Slot:
-    """One place of a body that a variable fills, and, once filled, its text as an expression (a column, a constant)."""
-
-    mark: str
-    what: str
-    variable: Variable
-    kind: Literal["text", "url", "media"] = "text"
-    columns: list[pl.Series] = field(default_factory=list)
-    text: pl.Expr = field(default_factory=lambda: pl.lit(None, pl.String))  # escaped; null where there is none
-    length: pl.Expr = field(default_factory=lambda: pl.lit(0))
-    longest: int = 0
-
-    @property
-    def words(self) -> str:
-        """The slot in a skip's detail."""
-        name = self.variable.name
-        source = {"user": f"user property {name}", "event": f"event property {name}", "text": "constant text"}
-        return f"{self.what} ({source[self.variable.source]})"
-
-    def fill(self, values: pl.Series, language: str, zones: pl.Series | None, default_zone: str) -> "_Slot":
-        variable = self.variable
-        constant = variable.source == "text"
-        dated = isinstance(variable.format, str)
-        if constant and dated and zones is not None:  # a constant time may still be shown in each contact's zone
-            constant, values = False, values.new_from_index(0, len(zones))
-        in_zones = Zones(variable.timezone, zones, default_zone) if dated else Zones()
-        filled = by_distinct(written(values, variable.format, language, in_zones), self._settle)
-        self.longest = _most(filled["length"])
-        if constant:
-            self.text = pl.lit(filled["text"].item(), pl.String)
-            self.length = pl.lit(filled["length"].item(), pl.UInt32)
-        else:
-            self.columns = [filled["text"].alias(self.mark), filled["length"].alias(f"{self.mark}_length")]
-            self.text, self.length = pl.col(self.mark), pl.col(f"{self.mark}_length")
-        return self
-
-    def _settle(self, texts: pl.Series) -> pl.DataFrame:
-        text = pl.col("text")
-        frame = texts.alias("text").to_frame()
-        frame = frame.select(settled(text, self.variable.case, self.variable.fallback).alias("text"))
-        if self.kind == "media":
-            frame = frame.select(text.str.strip_chars())
-        if self.kind != "text":
-            frame = percent_encoded(frame["text"]).to_frame()
-        return frame.select(json_escaped(text), text.str.len_chars().alias("length"))
+def _body(spec: MessageSpec | TextSpec, slots: Mapping[str, Slot]) -> pl.Expr:
+    texts = {PHONE: pl.col("phone"), **{mark: slot.text for mark, slot in slots.items()}}
+    if isinstance(spec, TextSpec):
+        texts[PREVIEW] = _preview(spec, slots)
+    return pl.concat_str([texts[piece] if place % 2 else pl.lit(piece) for place, piece in enumerate(skeleton(spec))])
 
 
-def _slots(spec: MessageSpec) -> Iterator[_Slot]:
-    if spec.header is not None:
-        kind: Literal["text", "media"] = "text" if spec.header_kind == "text" else "media"
-        yield _Slot("header", f"header {spec.header_kind}", spec.header, kind)
-    if spec.filename is not None:
-        yield _Slot("filename", "the document's file name", spec.filename)
-    for place, name in enumerate(spec.body_order()):
-        yield _Slot(f"body{place}", f"variable {name}", spec.body[name])
-    for index, variable in spec.buttons.items():
-        yield _Slot(f"button{index}", f"the URL of button {spec.template.buttons[index].text}", variable, "url")
+def _preview(spec: TextSpec, slots: Mapping[str, Slot]) -> pl.Expr:
+    """Whether a text has an address in it, whose page WhatsApp then shows in small: `true` or `false`."""
+    if not slots or re.search(_LINKED, "\n".join(cut(spec.text)[::2])):
+        return pl.lit("true" if re.search(_LINKED, spec.text) else "false")
+    linked = pl.any_horizontal(slot.text.str.contains(_LINKED) for slot in slots.values())
+    return pl.when(linked).then(pl.lit("true")).otherwise(pl.lit("false"))
 
 
-def _values(variable: Variable, people: pl.DataFrame) -> pl.Series:
-    if variable.source == "text":
-        return pl.Series([variable.name], dtype=pl.String)
-    column = f"{variable.source}.{variable.name}"
-    own = variable.source == "user" and variable.name in OWN_COLUMNS
-    for name in (column, variable.name) if own else (column,):
-        if name in people.columns:
-            return people[name]
-    raise ValueError(f"the frame of people has no column {column}")
+def _links(spec: MessageSpec | TextSpec, slots: Mapping[str, Slot]) -> dict[int, pl.Expr]:
+    """The addresses to which counted links lead, by the button's index; null where a place of one has no text."""
+    counted = spec.links() if isinstance(spec, MessageSpec) else {}
+    found: dict[int, pl.Expr] = {}
+    for index, link in counted.items():
+        pieces = link_skeleton(index, link)
+        constants = percent_encoded(pl.Series([piece.strip() for piece in pieces[::2]], dtype=pl.String))
+        found[index] = pl.concat_str(
+            [slots[piece].text if place % 2 else pl.lit(constants[place // 2]) for place, piece in enumerate(pieces)]
+        )
+    return found
 
 
-def _request(spec: MessageSpec) -> dict[str, Any]:
-    """The body as Meta wants it, with marks (a slot's name between NULs) where something differs."""
-
-    def text(mark: str, name: str | None = None) -> dict[str, Any]:
-        named = {"parameter_name": name} if name is not None and template.parameter_format == "NAMED" else {}
-        return {"type": "text", **named, "text": f"\0{mark}\0"}
-
-    template = spec.template
-    components: list[dict[str, Any]] = []
-    if spec.header is not None and spec.header_kind == "text":
-        names = template.header.placeholders if template.header is not None else ()
-        components.append({"type": "header", "parameters": [text("header", next(iter(names), None))]})
-    elif spec.header is not None and spec.header_kind is not None:
-        media = {"link": "\0header\0"} | ({"filename": "\0filename\0"} if spec.filename is not None else {})
-        parameter = {"type": spec.header_kind, spec.header_kind: media}
-        components.append({"type": "header", "parameters": [parameter]})
-    if spec.body:
-        parameters = [text(f"body{place}", name) for place, name in enumerate(spec.body_order())]
-        components.append({"type": "body", "parameters": parameters})
-    for index in spec.buttons:
-        button = {"type": "button", "sub_type": "url", "index": str(index), "parameters": [text(f"button{index}")]}
-        components.append(button)
-    content: dict[str, Any] = {"name": template.name, "language": {"code": template.language}}
-    return {
-        "messaging_product": "whatsapp",
-        "recipient_type": "individual",
-        "to": "\0to\0",
-        "type": "template",
-        "template": content | ({"components": components} if components else {}),
-    }
-
-
-def _body(spec: MessageSpec, slots: dict[str, _Slot]) -> pl.Expr:
-    skeleton = json.dumps(_request(spec), ensure_ascii=False, separators=(",", ":"))
-    parts = _CUT.split(skeleton)  # constant, mark, constant, mark, ..., constant
-    texts = {"to": pl.col("phone"), **{mark: slot.text for mark, slot in slots.items()}}
-    return pl.concat_str([texts[part] if place % 2 else pl.lit(part) for place, part in enumerate(parts)])
+def _label(spec: MessageSpec | TextSpec, index: int) -> str:
+    return spec.template.buttons[index].text if isinstance(spec, MessageSpec) else ""
 
 
 def _phone_detail(phone: pl.Expr) -> pl.Expr:
@@ -237,50 +180,71 @@ def _phone_detail(phone: pl.Expr) -> pl.Expr:
     return said.fill_null("phone is missing")
 
 
-def _missing(slots: dict[str, _Slot]) -> Iterator[_Skip]:
-    texts = [slot for slot in slots.values() if slot.kind != "media"]
+def _missing(slots: Mapping[str, Slot]) -> Iterator[_Skip]:
+    texts = [slot for slot in slots.values() if slot.kind not in ("media", "place")]
     if texts:
         yield _Skip(SkipReason.missing_variable, pl.any_horizontal(s.text.is_null() for s in texts), _empty(texts))
+
+
+def _unlinked(spec: MessageSpec | TextSpec, links: Mapping[int, pl.Expr]) -> Iterator[_Skip]:
+    for index, address in links.items():
+        words = pl.concat_str(pl.lit(f"the link of button {_label(spec, index)} is no http(s) address: "), address)
+        yield _Skip(SkipReason.missing_variable, ~address.str.contains(_WEB), words)
+
+
+def _no_media(slots: Mapping[str, Slot]) -> Iterator[_Skip]:
+    reason = SkipReason.missing_media
     for slot in slots.values():
         if slot.kind == "media":
-            yield _Skip(SkipReason.missing_media, slot.text.is_null(), _empty([slot]))
+            yield _Skip(reason, slot.text.is_null(), _empty([slot]))
             words = pl.concat_str(pl.lit(f"{slot.words} is not an http(s) address: "), slot.text)
-            yield _Skip(SkipReason.missing_media, ~slot.text.str.contains(_WEB), words)
+            yield _Skip(reason, ~slot.text.str.contains(_WEB), words)
+    places = [slot for slot in slots.values() if slot.kind == "place"]
+    if places:
+        yield _Skip(reason, pl.any_horizontal(slot.text.is_null() for slot in places), _empty(places))
+    for name, most in COORDINATES.items():
+        if name in slots and slots[name].kind == "place":
+            text = slots[name].text
+            number = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64)
+            words = pl.concat_str(pl.lit(f"{slots[name].words} is no number from -{most} to {most}: "), text)
+            yield _Skip(reason, ~(number.abs() <= most).fill_null(False), words)
 
 
-def _empty(slots: Sequence[_Slot]) -> pl.Expr:
-    said = []
-    for slot in slots:
-        empty = "empty" if slot.variable.format is None else "empty or cannot be read by its format"
-        sentence = pl.lit(f"{slot.words} is {empty} and has no fallback")
-        said.append(pl.when(slot.text.is_null()).then(sentence))
+def _empty(slots: Sequence[Slot]) -> pl.Expr:
+    said = [pl.when(slot.text.is_null()).then(pl.lit(slot.lacks)) for slot in slots]
     return pl.concat_str(said, separator="; ", ignore_nulls=True)
 
 
-def _too_long(spec: MessageSpec, slots: dict[str, _Slot]) -> Iterator[_Skip]:
+def _too_long(spec: MessageSpec | TextSpec, slots: Mapping[str, Slot]) -> Iterator[_Skip]:
+    if isinstance(spec, TextSpec):
+        pieces = cut(spec.text)
+        by_name = dict(zip(spec.variables, slots.values(), strict=True))
+        yield from _over("the text", len("".join(pieces[::2])), [by_name[name] for name in pieces[1::2]], TEXT_LENGTH)
+        return
     template = spec.template
     by_name = {name: slots[f"body{place}"] for place, name in enumerate(spec.body_order())}
-    yield from _over("the body", template.body, BODY_LENGTH, by_name)
+    yield from _over_template("the body", template.body, BODY_LENGTH, by_name)
     if spec.header_kind == "text" and template.header is not None:
         by_name = dict.fromkeys(template.header.placeholders, slots["header"])
-        yield from _over("the header", template.header.text or "", HEADER_LENGTH, by_name)
+        yield from _over_template("the header", template.header.text or "", HEADER_LENGTH, by_name)
     for index in spec.buttons:
-        button = template.buttons[index]
-        by_name = dict.fromkeys(button.placeholders, slots[f"button{index}"])
-        yield from _over(f"the URL of button {button.text}", button.url or "", URL_LENGTH, by_name)
+        button, slot = template.buttons[index], slots[f"button{index}"]
+        if button.type == "COPY_CODE":
+            yield from _over(slot.what, 0, [slot], CODE_TO_COPY_LENGTH)
+        else:
+            by_name = dict.fromkeys(button.placeholders, slot)
+            yield from _over_template(slot.what, button.url or "", URL_LENGTH, by_name)
 
 
-def _over(what: str, text: str, limit: int, by_name: dict[str, _Slot]) -> Iterator[_Skip]:
-    """A skip where a filled text passes its limit; nothing where the longest values could not."""
+def _over_template(what: str, text: str, limit: int, by_name: Mapping[str, Slot]) -> Iterator[_Skip]:
     used = [by_name[name] for name in PLACEHOLDER.findall(text)]
-    constant = len(PLACEHOLDER.sub("", text))
+    yield from _over(what, len(PLACEHOLDER.sub("", text)), used, limit)
+
+
+def _over(what: str, constant: int, used: Sequence[Slot], limit: int) -> Iterator[_Skip]:
+    """A skip where a filled text passes its limit; nothing where the longest values could not."""
     if constant + sum(slot.longest for slot in used) <= limit:
         return
-    length = pl.lit(constant) + pl.sum_horizontal(slot.length for slot in used)
+    length = pl.sum_horizontal(pl.lit(constant), *(slot.length for slot in used))
     words = pl.concat_str(pl.lit(f"{what} would have "), length, pl.lit(f" characters; at most {limit} are allowed"))
     yield _Skip(SkipReason.too_long, length > limit, words)
-
-
-def _most(lengths: pl.Series) -> int:
-    most = lengths.max()
-    return most if isinstance(most, int) else 0

@@ -19,8 +19,9 @@ ParameterFormat = Literal["POSITIONAL", "NAMED"]
 
 PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}", re.ASCII)
 MEDIA = ("IMAGE", "VIDEO", "DOCUMENT")
-# What needs nothing at send time, or (URL) only the text of its placeholder.
-_PLAIN_BUTTONS = ("QUICK_REPLY", "URL", "PHONE_NUMBER", "VOICE_CALL")
+LOCATION = "LOCATION"
+# What needs nothing at send time, or only one text: of the placeholder (URL), or the code to copy (COPY_CODE).
+_PLAIN_BUTTONS = ("QUICK_REPLY", "URL", "PHONE_NUMBER", "VOICE_CALL", "COPY_CODE")
 _PLAIN_COMPONENTS = ("HEADER", "BODY", "FOOTER", "BUTTONS")
 
 
@@ -43,6 +44,11 @@ class TemplateButton:
     url: str | None = None
     placeholders: tuple[str, ...] = ()
 
+    @property
+    def takes_value(self) -> bool:
+        """Whether a send must bring something for it."""
+        return bool(self.placeholders) or self.type == "COPY_CODE"
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -50,7 +56,7 @@ class Template:
 
     Placeholders are names or numbers as text, in order of first appearance, each once. `status` and `category` are
     Meta's words in upper case, empty where Meta did not say. `unsupported` lists in words what the template holds that
-    Estafette cannot fill (a carousel, a coupon code, ...): such a template is known, shown and never sent. `raw` is the
+    Estafette cannot fill (a carousel, a product, ...): such a template is known, shown and never sent. `raw` is the
     object as it came.
     """
 
@@ -110,7 +116,7 @@ def parse_template(definition: object) -> Template:
     if not body:
         unsupported.append("a body without text")
     header = _header(found["HEADER"]) if "HEADER" in found else None
-    if header is not None and header.format not in ("TEXT", *MEDIA):
+    if header is not None and header.format not in ("TEXT", LOCATION, *MEDIA):
         unsupported.append(f"a header of the format {header.format}")
     if header is not None and len(header.placeholders) > 1:
         unsupported.append("a header with several placeholders")

@@ -345,10 +345,10 @@ def test_a_shared_variable_that_no_template_uses_is_a_warning() -> None:
 
 
 def test_a_template_that_a_campaign_cannot_fill_is_a_hole() -> None:
-    coupon = template("reminder", "fr", "Encore {{1}} !", buttons=[{"type": "COPY_CODE", "text": "Copier"}])
-    problem = one(found(TEXT, context([OFFER, coupon])))
+    product = template("reminder", "fr", "Encore {{1}} !", buttons=[{"type": "SPM", "text": "Voir"}])
+    problem = one(found(TEXT, context([OFFER, product])))
     assert problem.field == "steps.reminder.message.template"
-    assert "COPY_CODE" in problem.message
+    assert "SPM" in problem.message
 
 
 def test_constants_that_make_a_body_too_long_are_a_hole() -> None:

@@ -169,7 +169,7 @@ def test_rows_keep_their_order_and_keys_and_lose_their_properties() -> None:
     rendered = render(MessageSpec(template(), body={"1": FIRST_NAME}), frame)
 
     assert rendered.columns == [
-        "phone", "locale", "timezone", "participant", "body", "skip_reason", "skip_detail",
+        "phone", "locale", "timezone", "participant", "body", "skip_reason", "skip_detail", "media",
     ]  # fmt: skip
     assert rendered["participant"].to_list() == [7, 5, 6]
     assert [show(template(), body).body for body in rendered["body"]] == [
@@ -425,7 +425,8 @@ IMAGE = Header(kind="image", value=Variable("text", "https://x"))
         (message(buttons={"Oui": PRODUCT}), template("x", url_button()), "buttons.Oui", "no button Oui"),
         (message(buttons={5: PRODUCT}), template("x", url_button()), "buttons.5", "no button 5"),
         (message(buttons={1: PRODUCT, "Acheter": PRODUCT}), template("x", url_button()), "buttons.Acheter", "twice"),
-        (message(), template("x", header("LOCATION")), "template", "a header of the format LOCATION"),
+        (message(), template("x", header("LOCATION")), "header", "nothing fills the location header"),
+        (message(), template("x", header("PRODUCT")), "template", "a header of the format PRODUCT"),
         (
             message(variables={"1": Variable("user", "day", format="%Q")}),
             template("{{1}}"),

@@ -113,6 +113,18 @@ def test_what_meta_did_not_say_is_empty_and_never_approved() -> None:
     assert not bare.approved
 
 
+def test_a_location_and_a_code_to_copy_can_be_filled() -> None:
+    buttons = [{"type": "QUICK_REPLY", "text": "Stop"}, {"type": "COPY_CODE", "text": "Copier", "example": ["A1"]}]
+    given = with_components(
+        {"type": "HEADER", "format": "LOCATION"}, {"type": "BODY", "text": "x"}, {"type": "BUTTONS", "buttons": buttons}
+    )
+
+    template = parse_template(given)
+
+    assert template.unsupported == ()
+    assert [button.takes_value for button in template.buttons] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("components", "part"),
     [
@@ -125,10 +137,10 @@ def test_what_meta_did_not_say_is_empty_and_never_approved() -> None:
             "a body without text",
         ),
         ([{"type": "BODY", "text": "x"}, {"type": "CAROUSEL", "cards": []}], "a component of the type CAROUSEL"),
-        ([{"type": "HEADER", "format": "LOCATION"}, {"type": "BODY", "text": "x"}], "a header of the format LOCATION"),
+        ([{"type": "HEADER", "format": "PRODUCT"}, {"type": "BODY", "text": "x"}], "a header of the format PRODUCT"),
         (
-            [{"type": "BODY", "text": "x"}, {"type": "BUTTONS", "buttons": [{"type": "COPY_CODE", "example": "A1"}]}],
-            "a button of the type COPY_CODE",
+            [{"type": "BODY", "text": "x"}, {"type": "BUTTONS", "buttons": [{"type": "CATALOG", "text": "Voir"}]}],
+            "a button of the type CATALOG",
         ),
         (
             [
