@@ -97,7 +97,7 @@ def _project(home: Home) -> tuple[Project, list[Problem]]:
 
     A home that has no ledger yet gets none by being checked, as in CI.
     """
-    if home.secrets.ledger_url is None and not home.paths.ledger.exists():
+    if not home.has_ledger():
         return Project.load(home.path, properties=set(), contacts_loaded=False, now=home.clock()), []
     if home.project.settings_or_none is None or not home.contacts.loaded():
         return home.project, []

@@ -70,6 +70,10 @@ class Home:
         ledger = Ledger.open(url.get_secret_value() if url is not None else self.paths.ledger, self.wall)
         return ledger
 
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger already; asking for `ledger` makes one."""
+        return self.secrets.ledger_url is not None or self.paths.ledger.exists()
+
     @cached_property
     def lake(self) -> Lake:
         return Lake(self.paths.lake, self.ledger, self.wall)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,13 @@ class Ledger:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def copy(self, target: Path) -> None:
+        """Copy the ledger as it is at this moment into a new file, by SQLite's own backup; nobody waits for it."""
+        with contextlib.closing(sqlite3.connect(target)) as made, self.engine.connect() as tx:
+            source = tx.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            source.backup(made)
 
     # -- transactions ------------------------------------------------------------------------------------------------
 
@@ -215,6 +223,11 @@ class Ledger:
             return tx.execute(sa.select(tables.meta.c.value).where(tables.meta.c.name == name)).scalar_one_or_none()
 
     def _migrate(self) -> None:
+        with self.read() as tx:  # usually all is well, and nobody who writes is waited for
+            if sa.inspect(tx).has_table("meta"):
+                version = sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")
+                if tx.execute(version).scalar() == str(tables.SCHEMA_VERSION):
+                    return
         with self.write() as tx:
             if not sa.inspect(tx).has_table("meta"):
                 tables.metadata.create_all(tx)

@@ -1,5 +1,6 @@
-"""Commands about campaign files and their messages: `check`, `templates pull`, `preview`, `test`."""
+"""Commands about campaign files and their messages: `check`, `templates pull`, `preview`, `test`, `plan`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign'
 
 def declare(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (check, preview, test):
+    for command in (check, preview, test, plan):
         app.command()(command)
     app.add_typer(templates, name="templates")
 
@@ -70,3 +71,22 @@ def test(
     from estafette.preview import send_test
 
     send_test(context.obj, campaign, step, to, contact, event)
+
+
+def plan(
+    context: typer.Context,
+    campaign: Campaign,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep it there: summary.json, and Parquet files of messages with their bodies."
+        ),
+    ] = None,
+) -> None:
+    """Say what a run would do now, without doing it: audience, skips, messages by branch, time, coupons, cost.
+
+    Nothing is sent and nothing is written into the home. Prices are upper bounds.
+    """
+    from estafette.planning import plan
+
+    plan(context.obj, campaign, out)
