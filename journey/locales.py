@@ -91,3 +91,8 @@ def decimal_sign(language: str) -> str:
     """The sign between units and decimals: French 15,0; English 15.0."""
     code = _code(language)
     return "," if code not in _POINT and code.partition("_")[0] in _COMMA else "."
+
+
+def language_of(region: str) -> str:
+    """The language of a country (ISO 3166) where it has the country's own code (FR: fr); else English."""
+    return region.lower() if region.lower() in _DATE_NAMES else "en"

@@ -31,6 +31,7 @@ __all__ = [
     "BODY_LENGTH",
     "CALLBACK_LENGTH",
     "CODE_TO_COPY_LENGTH",
+    "E164",
     "HEADER_LENGTH",
     "OWN_COLUMNS",
     "RENDERED",
@@ -58,7 +59,7 @@ CALLBACK_LENGTH = 512
 
 RENDERED = {"body": pl.String, "skip_reason": pl.String, "skip_detail": pl.String, "media": pl.String}
 
-_E164 = r"^\+[1-9][0-9]{6,14}$"
+E164 = r"^\+[1-9][0-9]{6,14}$"
 _WEB = r"^(?i:https?)://."
 _LINKED = r"(?i:https?)://"
 _NUMBER = r"^[+-]?[0-9]{1,3}(\.[0-9]+)?$"
@@ -98,7 +99,7 @@ def render(spec: MessageSpec | TextSpec, people: pl.DataFrame, *, default_timezo
     phone = pl.col("phone").cast(pl.String)
     links = _links(spec, slots)
     skips = [
-        _Skip(SkipReason.invalid_phone, ~phone.str.contains(_E164).fill_null(False), _phone_detail(phone)),
+        _Skip(SkipReason.invalid_phone, ~phone.str.contains(E164).fill_null(False), _phone_detail(phone)),
         *_missing(slots),
         *_unlinked(spec, links),
         *_no_media(slots),

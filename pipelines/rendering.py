@@ -2,7 +2,7 @@
 
 What belongs here: gathering contacts' and attributes' columns, the choice of the template's language for each, and the
 call of `journey.render`, with why somebody gets no body. Writing messages is `plan`; who may not be messaged is
-`refusals`.
+`refusals`; whether media can be fetched is `resources.media`.
 """
 
 from dataclasses import replace
@@ -12,10 +12,12 @@ import msgspec
 import polars as pl
 
 from journey.campaign import Campaign
-from journey.fill import MessageSpec, needs, spec_for
+from journey.fill import MessageSpec, TextSpec, needs, spec_for, text_spec_for
+from journey.locales import language_of
+from journey.marks import LABEL, LINK
 from journey.problems import ProjectError
-from journey.render import render
-from journey.steps import LanguageByContact, MessageStep, TemplateMessage
+from journey.render import E164, render
+from journey.steps import LanguageByContact, MessageStep, TemplateMessage, TextMessage
 from journey.template import Template, resolve_language
 from journey.words import SkipReason
 from pipelines.refusals import is_us, refusals
@@ -40,36 +42,97 @@ ARRIVED = {
 }
 """People who stand at a message step and have neither message nor skip yet."""
 
+PLANNED = {
+    **ARRIVED,
+    "phone": pl.String,
+    "timezone": pl.String,
+    "kind": pl.String,
+    "template": pl.String,
+    "language": pl.String,
+    "category": pl.String,
+    "body": pl.String,
+    "media": pl.String,
+    "held_why": pl.String,
+    "skip_reason": pl.String,
+    "skip_detail": pl.String,
+    "needs_coupon": pl.Boolean,
+}
+"""What `rendered_for` gives, beside the columns of counted links (`journey.marks`)."""
+
 _FIXED = ["contact_id", "phone", "locale", "timezone", "opted_in", "opt_out_scope"]
 
 
 def rendered_for(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """`group` with body, template, language, category, skip_reason and skip_detail; rows in order."""
+    """What everyone of `group` (ARRIVED) would be sent at `step`, or why not: PLANNED, rows in order.
+
+    `body` is null where `skip_reason` is not; it has marks in it where a coupon code (`needs_coupon`) and the codes of
+    counted links go (`journey.marks.fill_marks`). `kind` is template or text; template, language and category are null
+    for a text and where no template serves. `held_why`: it may not go out yet. `timezone` is the contact's own; `media`
+    the address of the header's picture, video or document.
+    """
     message = step.message
-    library = {
-        language: template for (name, language), template in home.project.templates.items() if name == message.template
-    }
-    by_contact = message.language if isinstance(message.language, LanguageByContact) else None
-    wanted = {("user", by_contact.user)} if by_contact is not None else set()
+    if isinstance(message, TextMessage):
+        return _texts(home, campaign, message, group, now)
+    library = languages_of(home, message)
     specs = {key: _spec(campaign, message, template) for key, template in library.items()}
-    for spec in specs.values():
-        if isinstance(spec, MessageSpec):
-            wanted |= {(str(source), name) for source, name in needs(spec)}
-    people = with_contacts(home, group, wanted)
+    usable = [spec for spec in specs.values() if isinstance(spec, MessageSpec)]
+    people = with_contacts(home, group, wanted_by(message, usable))
     people = people.with_columns(refusals(home, people, now))
-    language = (
-        people.get_column(f"user.{by_contact.user}").cast(pl.String)
-        if by_contact is not None
-        else pl.Series([message.language] * people.height, dtype=pl.String)
-    )
-    people = people.with_columns(wanted_language=language, row=pl.int_range(pl.len()))
+    people = people.with_columns(wanted_language=asked_language(message, people), row=pl.int_range(pl.len()))
     parts = []
     for (asked,), part in people.partition_by("wanted_language", as_dict=True, maintain_order=True).items():
-        fallback = by_contact.fallback if by_contact is not None else None
-        template, status = template_for(library, str(asked) if asked is not None else None, fallback)
+        template, status = template_for(library, str(asked) if asked is not None else None, fallback_of(message))
         spec = specs[template.language] if template is not None else f"{asked or 'no language'}: {status}"
-        parts.append(_render_part(home, step, part, spec, missing=status == MISSING))
-    return pl.concat(parts, how="vertical_relaxed").sort("row") if parts else people
+        parts.append(
+            _part(home, part, spec)
+            if isinstance(spec, MessageSpec)
+            else _unserved(part, f"{message.template} in {spec}", missing=status == MISSING)
+        )
+    if not parts:
+        return pl.DataFrame(schema=PLANNED)
+    return pl.concat(parts, how="diagonal_relaxed").sort("row").drop("row")
+
+
+def text_spec(home: Home, campaign: Campaign, message: TextMessage) -> TextSpec:
+    """What fills a free text. ProjectError where something is missing.
+
+    A text has no language of its own: its numbers and dates are written in that of the campaign's first template
+    message, else in that of the settings' region.
+    """
+    languages = [
+        message.language.fallback if isinstance(message.language, LanguageByContact) else message.language
+        for message in (step.message for step in campaign.message_steps().values())
+        if isinstance(message, TemplateMessage)
+    ]
+    found = next((one for one in languages if one is not None), None)
+    return text_spec_for(message, campaign.variables, found or language_of(home.project.settings.region))
+
+
+def languages_of(home: Home, message: TemplateMessage) -> dict[str, Template]:
+    """The message's template in every language that it has."""
+    return {language: one for (name, language), one in home.project.templates.items() if name == message.template}
+
+
+def wanted_by(
+    message: TemplateMessage | TextMessage, specs: list[MessageSpec] | list[TextSpec]
+) -> set[tuple[str, str]]:
+    """The properties, by source, that a message needs: of its variables and of its language."""
+    found = {(str(source), name) for spec in specs for source, name in needs(spec)}
+    if isinstance(message, TemplateMessage) and isinstance(message.language, LanguageByContact):
+        found.add(("user", message.language.user))
+    return found
+
+
+def asked_language(message: TemplateMessage, people: pl.DataFrame) -> pl.Series:
+    """The language that each is to get (String; null: their property says nothing)."""
+    if isinstance(message.language, LanguageByContact):
+        return people.get_column(f"user.{message.language.user}").cast(pl.String)
+    return pl.Series([message.language] * people.height, dtype=pl.String)
+
+
+def fallback_of(message: TemplateMessage) -> str | None:
+    """The language for those whose own is missing or not approved."""
+    return message.language.fallback if isinstance(message.language, LanguageByContact) else None
 
 
 def _spec(campaign: Campaign, message: TemplateMessage, template: Template) -> MessageSpec | str:
@@ -81,45 +144,90 @@ def _spec(campaign: Campaign, message: TemplateMessage, template: Template) -> M
         return f"{template.language}: {error.problems[0].message}"
 
 
-def _render_part(
-    home: Home, step: MessageStep, part: pl.DataFrame, spec: MessageSpec | str, *, missing: bool
-) -> pl.DataFrame:
-    """One language's people; `spec` as text says why they get no message."""
-    keep = [*ARRIVED, "row", "phone", "refusal", "refusal_detail"]
-    if isinstance(spec, str):
-        texts = {"template": pl.String, "language": pl.String, "category": pl.String, "held_why": pl.String}
-        reason = SkipReason.template_language_missing if missing else SkipReason.template_not_approved
-        detail = f"{step.message.template} in {spec}"
-        return part.select(
-            *keep,
-            pl.lit(None, pl.String).alias("body"),
-            pl.coalesce("refusal", pl.lit(reason.value)).alias("skip_reason"),
-            pl.when(pl.col("refusal").is_null()).then(pl.lit(detail)).otherwise("refusal_detail").alias("skip_detail"),
-            *[pl.lit(None, dtype).alias(name) for name, dtype in texts.items()],
-        )
+def _unserved(part: pl.DataFrame, detail: str, *, missing: bool) -> pl.DataFrame:
+    """People for whom there is no template; `detail` says why."""
+    reason = SkipReason.template_language_missing if missing else SkipReason.template_not_approved
+    called = pl.col("phone").str.contains(E164).fill_null(False)
+    refused = pl.col("refusal").is_not_null()
+    return _planned(
+        part.with_columns(
+            skip_reason=pl.when(refused)
+            .then("refusal")
+            .when(~called)
+            .then(pl.lit(SkipReason.invalid_phone.value))
+            .otherwise(pl.lit(reason.value)),
+            skip_detail=pl.when(refused)
+            .then("refusal_detail")
+            .when(~called)
+            .then(pl.lit("the phone is missing or not E.164 with +"))
+            .otherwise(pl.lit(detail)),
+        ),
+        kind="template",
+    )
+
+
+def _part(home: Home, part: pl.DataFrame, spec: MessageSpec) -> pl.DataFrame:
+    """One language's people."""
     template = spec.template
     bodies = render(spec, part, default_timezone=home.project.settings.timezone)
     marketing = template.category == MARKETING
     us = is_us(bodies.get_column("phone")) if marketing else pl.Series([False] * bodies.height)
     refused = pl.col("refusal").is_not_null() & (pl.lit(marketing) | ~pl.col("refusal_marketing_only"))
+    invalid = pl.col("skip_reason") == SkipReason.invalid_phone
     held = None if template.approved else SkipReason.template_not_approved.value
-    return bodies.with_columns(us=us).select(
-        *keep,
-        "body",
+    settled = bodies.with_columns(us=us).with_columns(
         pl.when(refused)
         .then("refusal")
-        .when(pl.col("skip_reason") == SkipReason.invalid_phone)
+        .when(invalid)
         .then("skip_reason")
         .when("us")
         .then(pl.lit(SkipReason.us_marketing.value))
         .otherwise("skip_reason")
         .alias("skip_reason"),
-        pl.when(refused).then("refusal_detail").otherwise("skip_detail").alias("skip_detail"),
+        pl.when(refused)
+        .then("refusal_detail")
+        .when(invalid)
+        .then("skip_detail")
+        .when("us")
+        .then(pl.lit("Meta takes no marketing to numbers of the United States"))
+        .otherwise("skip_detail")
+        .alias("skip_detail"),
         pl.lit(template.name).alias("template"),
         pl.lit(template.language).alias("language"),
         pl.lit(template.category).alias("category"),
         pl.lit(held, pl.String).alias("held_why"),
     )
+    return _planned(settled, kind="template", coupons=spec.takes_voucher)
+
+
+def _texts(home: Home, campaign: Campaign, message: TextMessage, group: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Free text: what is refused for marketing only is not refused here."""
+    spec = text_spec(home, campaign, message)
+    people = with_contacts(home, group, wanted_by(message, [spec]))
+    people = people.with_columns(refusals(home, people, now))
+    bodies = render(spec, people, default_timezone=home.project.settings.timezone)
+    refused = pl.col("refusal").is_not_null() & ~pl.col("refusal_marketing_only")
+    settled = bodies.with_columns(
+        pl.when(refused).then("refusal").otherwise("skip_reason").alias("skip_reason"),
+        pl.when(refused).then("refusal_detail").otherwise("skip_detail").alias("skip_detail"),
+    )
+    return _planned(settled, kind="text")
+
+
+def _planned(people: pl.DataFrame, *, kind: str, coupons: bool = False) -> pl.DataFrame:
+    """PLANNED and the columns of links, with `row` where it is there; what was not made is null."""
+    goes = pl.col("skip_reason").is_null()
+    people = people.with_columns(
+        [pl.lit(None, dtype).alias(name) for name, dtype in PLANNED.items() if name not in people.columns]
+    )
+    links = [name for name in people.columns if name.startswith((LINK, LABEL))]
+    return people.with_columns(
+        pl.lit(kind).alias("kind"),
+        (goes & coupons).alias("needs_coupon"),
+        pl.when(goes).then("body").alias("body"),
+        pl.when(goes).then("media").alias("media"),
+        *(pl.when(goes).then(name).alias(name) for name in links),
+    ).select(*PLANNED, *links, *(["row"] if "row" in people.columns else []))
 
 
 def template_for(library: dict[str, Template], wanted: str | None, fallback: str | None) -> tuple[Template | None, str]:
