@@ -1,7 +1,7 @@
 """Where checks put what they find, and what they know while they look.
 
 What belongs here: the collector of findings of one file and the context of a check. The checks themselves are
-`check`, `check_flow` and `check_message`.
+`check` and the rooms named after it.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from journey.problems import Level, Problem
+from journey.properties import PropertyType
 from journey.source import Path, Source, dotted
 from journey.template import Template
 
@@ -21,8 +22,10 @@ class CheckContext:
     `templates` by (name, language). `segments`: the usable ones; `broken_segments`: those that have a finding of their
     own. `columns`: the further columns of a segment, where they are known (a YAML segment has none).
     `properties`: the names of known contact properties; None: nobody knows them here, and nothing is said of them.
-    `contacts_loaded`: an unknown property is then an error, else a warning. `now` (UTC) finds schedules that are over;
-    None leaves that out.
+    `types` says what they hold, where that is known. `contacts_loaded`: an unknown property is then an error, else a
+    warning. `base_url`, `stop_words`: the settings' (of opting out). `pools`: the free codes of every coupon pool, and
+    `people`: how many a segment names now, where it was asked. `currencies`: those of the rate card. `now` (UTC) finds
+    times that are over. None: nobody knows it here, and nothing is said.
     """
 
     timezone: str | None
@@ -32,7 +35,13 @@ class CheckContext:
     broken_segments: Collection[str] = ()
     columns: Mapping[str, Collection[str]] = field(default_factory=dict)
     properties: Collection[str] | None = None
+    types: Mapping[str, PropertyType] = field(default_factory=dict)
     contacts_loaded: bool = True
+    base_url: str | None = None
+    stop_words: Collection[str] = ()
+    pools: Mapping[str, int] | None = None
+    people: Mapping[str, int] = field(default_factory=dict)
+    currencies: Collection[str] | None = None
     now: datetime | None = None
 
 

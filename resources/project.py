@@ -18,7 +18,7 @@ from journey.audience_schema import segment_schema
 from journey.campaign import Campaign
 from journey.campaign_reading import read_campaign
 from journey.check import CheckContext, find
-from journey.check_message import OF_EVERY_CONTACT
+from journey.check_values import FILTERED_COLUMNS, OF_EVERY_CONTACT
 from journey.language import CampaignFile
 from journey.pricing import RateCard
 from journey.problems import Level, Problem, ProjectError
@@ -30,8 +30,6 @@ from resources.rates import load_rates
 from resources.segment_guard import check_query
 from resources.settings import FILE, Settings, load_settings
 
-#: Columns of contacts beside their properties that a filter may name.
-FILTERED_COLUMNS = frozenset({"timezone", "tags", "opted_in", "opted_in_at", "opted_out_at", "wa_id", "wa_user_id"})
 LARGEST_FILE = 4_000_000  # bytes; a template definition or a query is a few thousand
 
 
