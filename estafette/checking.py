@@ -3,6 +3,7 @@
 What belongs here: choosing findings and showing them. They are found by `resources.project`.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,11 @@ from rich.console import Console
 
 from estafette import show
 from estafette.session import Session
+from journey.clock import to_us
 from journey.problems import EstafetteError, Problem, SegmentError, UsageError
 from journey.spelling import suggest
+from journey.steps import TemplateMessage
+from resources.coupons import left
 from resources.home import Home
 from resources.project import Project, schemas
 
@@ -111,8 +115,31 @@ def _project(home: Home) -> tuple[Project, list[Problem]]:
                 file, _, line = (error.where or segment.file).partition(":")
                 mend = error.mend or "Correct the query"
                 failing.append(Problem(file, int(line or 1), "", error.message, f"{mend}."))
-    properties = set(home.contacts.properties())
-    return Project.load(home.path, properties=properties, returned=columns, now=home.clock()), failing
+    pools, people = _coupons(home)
+    types = home.contacts.types()
+    loaded = Project.load(home.path, properties=types, returned=columns, pools=pools, people=people, now=home.clock())
+    return loaded, failing
+
+
+def _coupons(home: Home) -> tuple[dict[str, int], dict[str, int]]:
+    """The free codes of the pools that campaigns name and that have any, and the people of the audiences that are to
+    get them, by segment."""
+    pools: dict[str, int] = {}
+    people: dict[str, int] = {}
+    now = home.clock()
+    for campaign in home.project.campaigns.values():
+        messages = [step.message for step in campaign.message_steps().values()]
+        coupons = [one.coupons for one in messages if isinstance(one, TemplateMessage) and one.coupons is not None]
+        with home.ledger.read() as tx:
+            for pool in {one.pool for one in coupons} - set(pools):
+                codes = left(tx, pool, to_us(now))
+                if codes.total:
+                    pools[pool] = codes.free
+        for _, entry in campaign.audiences() if coupons else ():
+            if entry.segment in home.project.segments and entry.segment not in people:
+                with contextlib.suppress(SegmentError):  # said already
+                    people[entry.segment] = home.segment(entry.segment, now).frame.height
+    return pools, people
 
 
 def _campaigns(project: Project) -> list[str]:

@@ -72,19 +72,16 @@ def check_attribute(
     root = name.partition(".")[0]
     missing: list[tuple[str, str]] = []
     for entry in campaign.entries:
-        brought = _brought(entry.segment, context) if isinstance(entry, AudienceEntry) else None
         if isinstance(entry, ApiEntry):
-            brought = entry.attributes
-        if brought is None or root in brought or name in brought:
-            continue
-        if isinstance(entry, ApiEntry):
-            mend = suggest(root, brought, none="") or f"Add it to `attributes`, e.g. api: {{attributes: [{root}]}}."
-            missing.append((f"requests bring no attribute `{root}`", mend))
-        elif brought:
-            missing.append((f"the segment `{entry.segment}` brings no `{root}`", suggest(root, brought, none="")))
-        else:
-            mend = "Only the further columns of a SQL segment can be used; for a contact's property write {user: …}."
-            missing.append((f"the segment `{entry.segment}` brings no `{root}`", mend))
+            if root not in entry.attributes:
+                what = f"requests bring no attribute `{root}`"
+                missing.append((what, suggest(root, entry.attributes, none=f"Add it: api: {{attributes: [{root}]}}.")))
+        elif isinstance(entry, AudienceEntry):
+            columns = context.columns.get(entry.segment)
+            if columns is None or root in columns or name in columns:
+                continue
+            none = "Only the further columns of a SQL segment can be used; for a contact's property write {user: …}."
+            missing.append((f"the segment `{entry.segment}` brings no `{root}`", suggest(root, columns, none=none)))
     if not covered:
         for what, mend in missing:
             findings.hole(path, what, mend)
@@ -107,7 +104,3 @@ def check_segment(name: str, path: Place, context: CheckContext, findings: Findi
         none = f"Add segments/{name}.sql or .yaml."
         what = f"there is no segment `{name}` in segments/"
         findings.hole(path, what, suggest(name, context.segments, none=none))
-
-
-def _brought(segment: str, context: CheckContext) -> Collection[str] | None:
-    return context.columns.get(segment)

@@ -112,9 +112,8 @@ class Home:
         self.__dict__["project"] = project
 
     def _load(self) -> Project:
-        properties = self.contacts.properties()
         return Project.load(
-            self.path, properties=set(properties), contacts_loaded=self.contacts.loaded(), now=self.clock()
+            self.path, properties=self.contacts.types(), contacts_loaded=self.contacts.loaded(), now=self.clock()
         )
 
     def close(self) -> None:

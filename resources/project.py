@@ -6,7 +6,7 @@ that depends on it has a hole.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,9 +22,11 @@ from journey.check_values import FILTERED_COLUMNS, OF_EVERY_CONTACT
 from journey.language import CampaignFile
 from journey.pricing import RateCard
 from journey.problems import Level, Problem, ProjectError
+from journey.properties import PropertyType
 from journey.reading import editor_schema
 from journey.source import Source, dotted, parse_source
 from journey.spelling import suggest
+from journey.steps import UpdateStep
 from journey.template import Template, parse_library
 from resources.rates import load_rates
 from resources.segment_guard import check_query
@@ -111,16 +113,20 @@ class Project:
         cls,
         home: Path,
         *,
-        properties: Collection[str] | None = None,
+        properties: Collection[str] | Mapping[str, PropertyType] | None = None,
         contacts_loaded: bool = True,
         returned: Mapping[str, tuple[str, ...]] | None = None,
+        pools: Mapping[str, int] | None = None,
+        people: Mapping[str, int] | None = None,
         now: datetime | None = None,
     ) -> "Project":
         """Reads a project home. Never raises for what its files hold.
 
-        `properties`: the names of known contact properties (those that the settings state are added); None where they
-        are not known here. `contacts_loaded`: an unknown property is an error then, else a warning. `returned`: the
-        further columns of SQL segments, where they were looked at. `now` (UTC): finds schedules that are over.
+        `properties`: the names of known contact properties, or their types by name (those that the settings state, and
+        those that campaigns write, are added); None where they are not known here. `contacts_loaded`: an unknown
+        property is an error then, else a warning. `returned`: the further columns of SQL segments, `people`: how many
+        segments name, `pools`: the free codes of coupon pools, where they were looked at. `now` (UTC): finds times that
+        are over.
         """
         problems: list[Problem] = []
         settings = _settings(home, problems)
@@ -128,8 +134,20 @@ class Project:
         templates = _templates(home, problems)
         rates, found_in_rates = load_rates(home)
         problems += found_in_rates
-        if properties is not None and settings is not None:
-            properties = {*properties, *settings.properties}
+        campaigns: dict[str, Campaign] = {}
+        holes: dict[str, list[Problem]] = {}
+        sources: dict[str, Source] = {}
+        unread: list[Problem] = []
+        read: dict[str, list[Problem]] = {}
+        for path, text in _texts(home, "campaigns", ".yaml", unread, holes):
+            campaign, source, found = read_campaign(text, _relative(home, path))
+            if campaign is not None and source is not None:
+                campaigns[path.stem], sources[path.stem] = campaign, source
+            read[path.stem] = found
+        stated = settings.properties if settings is not None else {}
+        types = {**(properties if isinstance(properties, Mapping) else {}), **stated}
+        if properties is not None:
+            properties = {*properties, *stated, *_written(campaigns.values())}
         context = CheckContext(
             timezone=settings.timezone if settings is not None else None,
             senders=set(settings.senders) if settings is not None else None,
@@ -138,23 +156,25 @@ class Project:
             broken_segments=broken,
             columns={**(returned or {}), **{name: () for name, one in segments.items() if one.kind == "yaml"}},
             properties=properties,
+            types=types,
             contacts_loaded=contacts_loaded,
+            base_url=settings.links.base_url if settings is not None else None,
+            stop_words=settings.stop_words.all if settings is not None else (),
+            pools=pools,
+            people=people or {},
+            currencies=rates.currencies,
             now=now,
         )
         problems += _segment_properties(segments, context)
-        campaigns: dict[str, Campaign] = {}
-        holes: dict[str, list[Problem]] = {}
-        sources: dict[str, Source] = {}
-        for path, text in _texts(home, "campaigns", ".yaml", problems, holes):
-            campaign, source, found = read_campaign(text, _relative(home, path))
+        problems += unread
+        for name, found in read.items():
             errors = list(found)
-            if campaign is not None and source is not None:
-                campaigns[path.stem], sources[path.stem] = campaign, source
-                findings = find(campaign, source, context)
+            if name in campaigns:
+                findings = find(campaigns[name], sources[name], context)
                 found = sorted([*found, *findings.all()], key=lambda one: (one.line, one.field))
                 errors += findings.holes
             if errors:
-                holes[path.stem] = errors
+                holes[name] = errors
             problems += found
         return cls(
             paths=Paths(home),
@@ -224,6 +244,12 @@ def _refused(segments: Mapping[str, Segment]) -> list[Problem]:
 
 def _needs(segment: Segment) -> set[str]:
     return {name for _, name in references(segment)}
+
+
+def _written(campaigns: Iterable[Campaign]) -> set[str]:
+    """The properties that campaigns write: nobody may have one of them yet."""
+    steps = [step for campaign in campaigns for step in campaign.steps.values()]
+    return {name for step in steps if isinstance(step, UpdateStep) for name in step.set}
 
 
 def _segment_properties(segments: Mapping[str, Segment], context: CheckContext) -> list[Problem]:
