@@ -21,7 +21,7 @@ from estafette.stopping import ensure_campaign
 from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.problems import EstafetteError, ProjectError
-from pipelines.enter import add_occurrence
+from pipelines.audiences import add_occurrence
 from pipelines.run import run_pass
 from resources.home import Home
 from resources.tables import occurrence

@@ -9,9 +9,9 @@ from journey.campaign import AudienceEntry, Campaign, TriggerEntry, When
 from journey.check_values import Place, check_segment
 from journey.clock import EPOCH, is_zone, parse_time, resolve, utc, zone
 from journey.conditions import Ago, Clock, Moment, parse_moment
-from journey.entry import CONTACT, parse_cron
 from journey.findings import CheckContext, Findings
 from journey.reading import zone_words
+from journey.schedule import CONTACT, parse_cron
 
 #: A pass looks at schedules about once a minute; with less leeway than this a healthy one would refuse people.
 SHORTEST_LATE = timedelta(minutes=5)

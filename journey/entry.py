@@ -1,320 +1,129 @@
-"""When an audience enters: schedules, local times, and the rule for coming back.
+"""The rules of coming in, whatever brought a contact: once at a time, how often, and who is the control group.
 
-What belongs here: which occurrence of a schedule is due, when each contact enters it, who is too late, and how often a
-contact may pass. All of it pure: the caller says what time it is and keeps what was done. Who is in the audience is
-`audience`; writing participants is the pipeline's.
-
-The rules (spec §3.4 "Entering") as they are read here:
-
-- An occurrence of a fixed zone is an instant; its name is that instant in UTC. With `timezone: contact` it is a civil
-  time that each zone reaches in turn; its name is that civil time.
-- The segment is evaluated when the first zone in use reaches the occurrence, but never before the campaign was live. A
-  contact whose local time was over by then follows `if_past`; `late` is for passes that ran late afterwards.
-- Of the occurrences that were missed only the latest runs. What was over everywhere before the campaign was first seen
-  live is no occurrence, so that an old file in a fresh installation messages nobody; `at` alone grants `late` there,
-  for a file that arrives some minutes after its own time.
+What belongs here: the frame of those who are to come in, and the outcome of each of them. All of it pure: the caller
+brings what the ledger knows. When an audience enters is `schedule`, which events are entries `trigger`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 import polars as pl
-from cronsim import CronSim, CronSimError
 
-from journey.campaign import AudienceEntry, Campaign, ReEntry, When
-from journey.clock import civil_time, is_zone, parse_time, resolve, utc, zone
+from journey.campaign import ApiEntry, AudienceEntry, Campaign, ReEntry, TriggerEntry
+from journey.draws import drawn
 from journey.words import EntryOutcome
 
-CONTACT = "contact"  # `timezone: contact`: each contact's own zone
 INSTANT = pl.Datetime("us", "UTC")
 
-_FIELDS = "minute hour day month weekday"
-_ANY_TIME = datetime(2024, 1, 1)  # of a leap year; any would do to try an expression
+#: Who is to come in, in the order in which they do. `place`: the entry's among the campaign's, from 0. `occurrence`:
+#: the scheduled time, the event's id, the request's uuid. `key` is "" where the entry has none (`key_name` is null
+#: then). `since`: from when events of `exit_on` count; null: from entering. `outcome` is null where it is to be judged,
+#: and else settled already; `contact_id` may be null then.
+CANDIDATES: Mapping[str, pl.DataType] = {
+    "place": pl.Int64(),
+    "occurrence": pl.String(),
+    "contact_id": pl.String(),
+    "event_id": pl.String(),
+    "request_uuid": pl.String(),
+    "key": pl.String(),
+    "key_name": pl.String(),
+    "attributes": pl.String(),
+    "since": INSTANT,
+    "not_after": INSTANT,
+    "outcome": pl.String(),
+    "detail": pl.String(),
+}
+
+#: Passages of a campaign that are under way: of the candidates' contacts at least.
+INSIDE: Mapping[str, pl.DataType] = {"contact_id": pl.String(), "key": pl.String()}
+
+#: How many passages of a campaign count for its rule, by contact: of the candidates' at least.
+PASSED: Mapping[str, pl.DataType] = {"contact_id": pl.String(), "passages": pl.Int64()}
+
+WAITING = "waiting"
+"""Beside the outcomes: nobody is known by this id yet, and the entry waits for its contact."""
+
+ReEntryRule = Literal["once", "always"] | ReEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
-    """One firing of a schedule.
+def candidates(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` as CANDIDATES: columns that it does not have are null, `key` is ""."""
+    absent = [
+        pl.lit("" if name == "key" else None, kind).alias(name)
+        for name, kind in CANDIDATES.items()
+        if name not in frame.columns
+    ]
+    return frame.with_columns(absent).select(pl.col(name).cast(kind) for name, kind in CANDIDATES.items())
 
-    `name` is unique within an entry and stays the same however often it is computed. `evaluate_at` (UTC) is when the
-    segment is to be evaluated. `local` is the civil time at which each contact enters, without tzinfo; None where the
-    schedule has a zone of its own: everyone then enters at `evaluate_at`.
+
+def re_entry_rule(campaign: Campaign, entry: AudienceEntry | TriggerEntry | ApiEntry) -> ReEntryRule:
+    """How often a contact may come in by `entry`. What is written binds every entry of the campaign.
+
+    Where nothing is written: `always` for triggers and the API, `once` for an audience. With `cron` it must be written;
+    `check` sees to it, and until then the careful one holds.
     """
-
-    name: str
-    evaluate_at: datetime
-    local: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A `When` that has been read: `tz` is its zone, or with `by_contact` the zone of contacts without a known one."""
-
-    by_contact: bool
-    tz: ZoneInfo
-    at: datetime | None
-    cron: str | None
-    not_after: datetime | None
-    late: timedelta
+    if campaign.settings.re_entry is not None:
+        return campaign.settings.re_entry
+    return "once" if isinstance(entry, AudienceEntry) else "always"
 
 
-def read_when(when: When, timezone: str) -> Schedule:
-    """Reads a schedule; `timezone` is the settings'. Raises ValueError where `check` would find a hole."""
-    by_contact = when.timezone == CONTACT
-    name = when.fallback if by_contact else when.timezone
-    if when.cron is not None:
-        parse_cron(when.cron)
-    schedule = Schedule(
-        by_contact,
-        zone(name or timezone),
-        parse_time(when.at) if when.at is not None else None,
-        when.cron,
-        parse_time(when.not_after) if when.not_after is not None else None,
-        when.late,
+def allowance(rule: ReEntryRule) -> tuple[int | None, timedelta | None]:
+    """(most passages, None: any number; within which time before now, None: ever)."""
+    if isinstance(rule, ReEntry):
+        return rule.times, rule.per
+    return (1, None) if rule == "once" else (None, None)
+
+
+def judge(
+    people: pl.DataFrame, inside: pl.DataFrame, passed: pl.DataFrame, most: int | None, campaign: str, control: float
+) -> pl.DataFrame:
+    """CANDIDATES with every `outcome`, as if they came in one after the other.
+
+    `inside`: INSIDE. `passed`: PASSED, looked at where there is a `most`. `control`: the share of the control group.
+    Who is in the campaign with the same key, or comes in by an earlier row, is `already_in`; who has used up `most`
+    passages is `re_entry`; the others are `entered` or `control`. The control group leaves at once: it is in nobody's
+    way, but its passages count.
+    """
+    contact_and_key = ["contact_id", "key"]
+    rows = people.with_row_index("row").with_columns(
+        open=pl.col("outcome").is_null(),
+        drawn=drawn(control, people["contact_id"], campaign).fill_null(False),
     )
-    if by_contact and schedule.at is not None and schedule.at.tzinfo is not None:
-        raise ValueError(f"{when.at!r} names a zone, and `timezone: contact` another for each contact")
-    return schedule
-
-
-def parse_cron(expression: str) -> None:
-    """Raises ValueError, with what is wrong, unless `expression` has five cron fields that fire at some time."""
-    if expression.strip().startswith("@"):
-        raise ValueError(f"{expression!r} is a nickname; write the five fields {_FIELDS}")
-    fields = len(expression.split())
-    if fields != 5:
-        raise ValueError(f"{expression!r} has {fields} field{'s' * (fields != 1)}, not the five {_FIELDS}")
-    try:
-        fires = next(CronSim(expression, _ANY_TIME), None)
-    except (CronSimError, ValueError, IndexError) as error:
-        wrong = str(error).removeprefix("Bad ").replace("day-of-month", "day").replace("day-of-week", "weekday")
-        raise ValueError(f"the {wrong} of {expression!r} cannot be understood") from None
-    if fires is None:
-        raise ValueError(f"{expression!r} never fires")
-
-
-def due_occurrence(
-    when: When, timezone: str, *, live_since: datetime, last: str | None, zones: Iterable[str | None], now: datetime
-) -> Occurrence | None:
-    """The occurrence that is to run now: the latest one reached and not done; None where there is none.
-
-    `timezone`: the settings'. `live_since` (UTC): when the campaign was first seen live. `last`: the name of the last
-    scheduled occurrence that was made, if any (an earlier one is never made again, also after the schedule was edited).
-    `zones`: the distinct time zones of contacts, None for those without; looked at with `timezone: contact` only.
-    """
-    schedule = read_when(when, timezone)
-    if not schedule.by_contact:
-        return _due_at_an_instant(schedule, live_since, last, now)
-    return _due_by_contact(schedule, live_since, last, _zones(schedule, zones), now)
-
-
-def next_occurrence(
-    when: When, timezone: str, *, live_since: datetime, last: str | None, zones: Iterable[str | None], now: datetime
-) -> Occurrence | None:
-    """The first occurrence that is still ahead (its `evaluate_at` is after `now`); arguments as `due_occurrence`."""
-    schedule = read_when(when, timezone)
-    if not schedule.by_contact:
-        after = max(now, live_since, _last_instant(schedule, last) or now)
-        ahead: Iterator[datetime] = iter([utc(_instant(schedule.at, schedule.tz))] if schedule.at else ())
-        if schedule.cron is not None:
-            ahead = _instants(schedule.cron, after, schedule.tz)
-        instant = next((one for one in ahead if one > after), None)
-        return _fixed(instant) if instant is not None and _allowed(schedule, instant) else None
-    tzs = _zones(schedule, zones)
-    done = _last_local(schedule, last)
-    # What a clock shows now is reached, in that zone and so for the schedule.
-    start = max(filter(None, [max(civil_time(now, tz) for tz in tzs), done]))
-    for local in [schedule.at] if schedule.at is not None else _locals(schedule.cron or "", start):
-        first = min(resolve(local, tz) for tz in tzs)
-        if first > now and first >= live_since and (done is None or local > done):
-            return Occurrence(local.isoformat(), first, local) if _allowed_local(schedule, local, tzs) else None
-    return None
-
-
-def enter_times(people: pl.DataFrame, occurrence: Occurrence, when: When, timezone: str) -> pl.DataFrame:
-    """When each contact of an evaluated occurrence enters.
-
-    `people`: `timezone` (String, null or unknown where there is none) and any other columns. Adds, rows in order:
-    `enter_at` (Datetime us UTC), `not_after` (the same; null where nothing bounds it), `outcome` (String: null, or
-    `too_late` for those who do not enter: their time was over under `if_past: skip`, or is after `not_after`).
-    """
-    schedule = read_when(when, timezone)
-    names = people["timezone"].cast(pl.String).unique().to_list()
-    rows: list[tuple[str | None, datetime, datetime | None, str | None]] = []
-    for name in names:
-        tz = zone(name) if name is not None and is_zone(name) else schedule.tz
-        enter_at, over = occurrence.evaluate_at, False
-        if occurrence.local is not None:
-            enter_at, over = _local_entry(occurrence.local, occurrence.evaluate_at, when.if_past, tz)
-        bound = None
-        if schedule.not_after is not None:
-            bound = _instant(schedule.not_after, tz if schedule.by_contact else schedule.tz)
-            over = over or enter_at > bound
-        rows.append((name, enter_at, bound, EntryOutcome.too_late.value if over else None))
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        "timezone": pl.String,
-        "enter_at": INSTANT,
-        "not_after": INSTANT,
-        "outcome": pl.String,
-    }
-    by_zone = pl.DataFrame(rows, schema=schema, orient="row")
-    return people.with_columns(pl.col("timezone").cast(pl.String)).join(
-        by_zone, on="timezone", how="left", nulls_equal=True, maintain_order="left"
+    rows = rows.join(inside.select(contact_and_key).unique().with_columns(inside=pl.lit(True)), on=contact_and_key,
+                     how="left", maintain_order="left")  # fmt: skip
+    rows = rows.with_columns(trying=pl.col("open") & ~pl.col("inside").fill_null(False))
+    # Of several rows of one contact and key the first that tries is in, and the others find it there. Of the control
+    # group nobody is there, but one occurrence is one entry, whichever entries it comes by.
+    same: list[str | pl.Expr] = [*contact_and_key, pl.when("drawn").then("occurrence")]
+    rows = rows.with_columns(
+        first=pl.col("trying") & (pl.col("trying").cum_sum().over(same) == 1),
     )
-
-
-def is_too_late(enter_at: datetime, late: timedelta, now: datetime, not_after: datetime | None = None) -> bool:
-    """Whether a contact whose time was `enter_at` may no longer enter `now`, because the pass ran late."""
-    return now > enter_at + late or (not_after is not None and now > not_after)
-
-
-def too_late(late: timedelta, now: datetime) -> pl.Expr:
-    """`is_too_late` over the columns `enter_at` and `not_after` of `enter_times`: Boolean, never null."""
-    moment = pl.lit(now, dtype=INSTANT)
-    return (moment > pl.col("enter_at") + pl.lit(late)) | (moment > pl.col("not_after")).fill_null(False)
-
-
-def re_entry_rule(campaign: Campaign, entry: AudienceEntry) -> Literal["once", "always"] | ReEntry:
-    """How often a contact may come in by `entry`: what is written, else `once`.
-
-    `once` is the default without `when` and with `at`. With `cron` the rule must be written; `check` sees to it, and
-    until then the careful one holds.
-    """
-    written = campaign.settings.re_entry
-    return written if written is not None else "once"
-
-
-def _local_entry(local: datetime, evaluate_at: datetime, if_past: str, tz: ZoneInfo) -> tuple[datetime, bool]:
-    """(when a contact in `tz` enters, whether that is too late)."""
-    enter_at = resolve(local, tz)
-    if enter_at >= evaluate_at:
-        return enter_at, False
-    if if_past == "now":
-        return evaluate_at, False
-    if if_past == "next_day":
-        while enter_at < evaluate_at:
-            local += timedelta(days=1)
-            enter_at = resolve(local, tz)
-        return enter_at, False
-    return enter_at, True
-
-
-def _zones(schedule: Schedule, names: Iterable[str | None]) -> list[ZoneInfo]:
-    """The zones in use: unknown and missing ones count as the fallback, which also stands in where there is nobody."""
-    known = {zone(name) if name is not None and is_zone(name) else schedule.tz for name in names}
-    return list(known) or [schedule.tz]
-
-
-def _due_at_an_instant(schedule: Schedule, live_since: datetime, last: str | None, now: datetime) -> Occurrence | None:
-    done = _last_instant(schedule, last)
-    if schedule.at is not None:
-        instant = _instant(schedule.at, schedule.tz)
-        due = instant <= now and instant + schedule.late >= live_since and (done is None or instant > done)
-        return _fixed(instant) if due and _allowed(schedule, instant) else None
-    expression, high = schedule.cron or "", now
-    if schedule.not_after is not None:
-        high = min(high, _instant(schedule.not_after, schedule.tz))
-    latest: datetime | None = None
-    for start in _starts(high, live_since):
-        for instant in _instants(expression, start, schedule.tz):
-            if instant > high:
-                break
-            latest = instant
-        if latest is not None:
-            break
-    if latest is None or latest < live_since or (done is not None and latest <= done):
-        return None
-    return _fixed(latest)
-
-
-def _due_by_contact(
-    schedule: Schedule, live_since: datetime, last: str | None, tzs: list[ZoneInfo], now: datetime
-) -> Occurrence | None:
-    done = _last_local(schedule, last)
-    latest: datetime | None = None
-    grace = timedelta(0)
-    if schedule.at is not None:
-        if min(resolve(schedule.at, tz) for tz in tzs) <= now:
-            latest, grace = schedule.at, schedule.late
+    rows = rows.with_columns(nth=pl.col("first").cum_sum().over("contact_id").cast(pl.Int64))
+    if most is None:
+        used, full = pl.lit(False), pl.lit(False)
     else:
-        low = min(civil_time(live_since, tz) for tz in tzs) - timedelta(days=1)
-        for start in _starts(max(civil_time(now, tz) for tz in tzs), low):
-            for local in _locals(schedule.cron or "", start):
-                if min(resolve(local, tz) for tz in tzs) > now or not _allowed_local(schedule, local, tzs):
-                    break
-                latest = local
-            if latest is not None:
-                break
-    if latest is None or (done is not None and latest <= done) or not _allowed_local(schedule, latest, tzs):
-        return None
-    first, final = min(resolve(latest, tz) for tz in tzs), max(resolve(latest, tz) for tz in tzs)
-    if final + grace < live_since:
-        return None
-    return Occurrence(latest.isoformat(), max(first, live_since), latest)
+        rows = rows.join(passed.select("contact_id", "passages"), on="contact_id", how="left", maintain_order="left")
+        before = pl.col("passages").fill_null(0)
+        # `nth` counts the row itself, or the first of its key before it, which was refused where the rule is used up.
+        used = before + pl.col("nth") > most
+        full = before + _nth_of_first(same) > most
+    outcome = (
+        pl.when(~pl.col("open"))
+        .then("outcome")
+        .when(~pl.col("trying"))
+        .then(pl.lit(EntryOutcome.already_in.value))
+        .when(pl.when("first").then(used).otherwise(full))
+        .then(pl.lit(EntryOutcome.re_entry.value))
+        .when(~pl.col("first"))
+        .then(pl.lit(EntryOutcome.already_in.value))
+        .when("drawn")
+        .then(pl.lit(EntryOutcome.control.value))
+        .otherwise(pl.lit(EntryOutcome.entered.value))
+    )
+    return rows.with_columns(outcome=outcome).sort("row").select(list(CANDIDATES))
 
 
-def _starts(high: datetime, low: datetime) -> Iterator[datetime]:
-    """Points to look forward from until something is found: an hour before `high`, then further back, down to `low`.
-
-    Looking forward is the only way that meets each time once on days on which clocks change; starting at `low` at once
-    would walk a year of minutes after a long stop.
-    """
-    low -= timedelta(minutes=1)  # what falls on `low` itself counts
-    span = timedelta(hours=1)
-    while high - span > low:
-        yield high - span
-        span *= 8
-    yield low
-
-
-def _instants(expression: str, after: datetime, tz: ZoneInfo) -> Iterator[datetime]:
-    """The instants (UTC) later than `after` at which clocks in `tz` meet the expression.
-
-    A fixed hour that a change of clocks leaves out fires at the first instant after the gap, one that comes twice at
-    the first; hours written with a star follow the clock through both (as Debian's cron does it).
-    """
-    for time in CronSim(expression, after.astimezone(tz)):
-        instant = time.astimezone(UTC)
-        if instant > after:
-            yield instant
-
-
-def _locals(expression: str, after: datetime) -> Iterator[datetime]:
-    return iter(CronSim(expression, after))
-
-
-def _instant(time: datetime, tz: ZoneInfo) -> datetime:
-    return resolve(time, tz) if time.tzinfo is None else utc(time)
-
-
-def _fixed(instant: datetime) -> Occurrence:
-    return Occurrence(instant.isoformat().replace("+00:00", "Z"), instant)
-
-
-def _allowed(schedule: Schedule, instant: datetime) -> bool:
-    return schedule.not_after is None or instant <= _instant(schedule.not_after, schedule.tz)
-
-
-def _allowed_local(schedule: Schedule, local: datetime, tzs: list[ZoneInfo]) -> bool:
-    """Whether anyone could still enter at this civil time."""
-    if schedule.not_after is None:
-        return True
-    if schedule.not_after.tzinfo is None:
-        return local <= schedule.not_after
-    return min(resolve(local, tz) for tz in tzs) <= utc(schedule.not_after)
-
-
-def _last(last: str | None, by_instant: Callable[[datetime], datetime]) -> datetime | None:
-    return by_instant(parse_time(last)) if last is not None else None
-
-
-def _last_instant(schedule: Schedule, last: str | None) -> datetime | None:
-    """The last occurrence as an instant; one from when the schedule was by contact counts in the schedule's zone."""
-    return _last(last, lambda time: _instant(time, schedule.tz))
-
-
-def _last_local(schedule: Schedule, last: str | None) -> datetime | None:
-    return _last(last, lambda time: time if time.tzinfo is None else civil_time(time, schedule.tz))
+def _nth_of_first(same: list[str | pl.Expr]) -> pl.Expr:
+    """The `nth` of the first row that tries, of the same contact and key."""
+    return pl.when("first").then("nth").max().over(same)

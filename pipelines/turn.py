@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipelines.advance import advance, settle_unknown
-from pipelines.enter import Entered, enter
+from pipelines.enter import enter
 from pipelines.holding import hold_and_expire
+from pipelines.letting_in import Entered
 from pipelines.plan import plan
 from pipelines.signals import look_at_events, look_back
 from pipelines.take_in import TakenIn, take_in

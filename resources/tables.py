@@ -408,7 +408,7 @@ event_cursor = sa.Table(
 )
 
 #: One API entry that was asked for, by its uuid: a second one with the same uuid changes nothing. `people` is a JSON
-#: list of ids (`users`) or phones, or the segment's name; `position` is how many have been dealt with.
+#: list of ids (`users`), of phones, or with the segment's name; `position` is how many have been dealt with.
 request = sa.Table(
     "request",
     metadata,
@@ -422,6 +422,7 @@ request = sa.Table(
     sa.Column("taken_at", sa.BigInteger, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("audience_file", sa.Integer),  # a segment's rows, evaluated once
+    sa.Column("asked_at", sa.BigInteger),  # as of an occurrence
     sa.Column("done_at", sa.BigInteger),
     sa.Column("outcome", sa.Text),  # refused or stopped, where the whole request was; else null
     sa.Column("detail", sa.Text),

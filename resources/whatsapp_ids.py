@@ -92,3 +92,16 @@ def _write(contacts: Contacts, lease: Lease | None, frame: pl.DataFrame) -> None
     if file is not None:
         with contacts.ledger.write(lease) as tx:
             contacts.lake.register(tx, file)
+
+
+def ensure_phones(contacts: Contacts, lease: Lease | None, phones: pl.Series) -> pl.DataFrame:
+    """`phone`, `contact_id`: who has each phone (E.164, each once). A phone that nobody has becomes a contact; whether
+    it is opted in is for the settings' default, as for a file that says nothing."""
+    asked = phones.drop_nulls().unique(maintain_order=True).alias("phone").to_frame()
+    known = contacts.find(phones=asked["phone"]).unique("phone", keep="last").select("phone", "contact_id")
+    new = asked.join(known, on="phone", how="anti", maintain_order="left")
+    made = new.with_columns(contact_id=pl.lit(stranger_id("")) + pl.col("phone"))
+    if made.height:
+        empty = pl.lit([], CONTACT["tags"])
+        _write(contacts, lease, made.with_columns(tags=empty, file_tags=empty, gone=pl.lit(False)))
+    return pl.concat([known, made.select("phone", "contact_id")])

@@ -14,7 +14,7 @@ from typing import Any
 from journey.clock import to_us
 from journey.codes import Action, explain
 from journey.outcome import Outcome
-from pipelines.enter import add_occurrence
+from pipelines.audiences import add_occurrence
 from pipelines.turn import Turn, turn
 from resources.home import Clock, Home
 from resources.ledger import US, Lease

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.enter import add_occurrence
+from pipelines.audiences import add_occurrence
 from pipelines.lane import LaneReport
 from pipelines.run import run_pass
 from pipelines.sending import Sending

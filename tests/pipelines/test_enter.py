@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipelines.enter import add_occurrence
+from pipelines.audiences import add_occurrence
 from tests.stage import OFFER, person
 
 RULE = OFFER.replace("steps:", "settings: {re_entry: %s}\nsteps:")

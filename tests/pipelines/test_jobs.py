@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.enter import add_occurrence
+from pipelines.audiences import add_occurrence
 from pipelines.jobs import one_pass
 from resources.definitions import PassResource
 from sandbox import Config

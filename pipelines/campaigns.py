@@ -1,0 +1,123 @@
+"""Campaigns as the ledger knows them: when each was first seen live, and each of its entries as it is now.
+
+What belongs here: what a pass writes down of the project's files before anything comes in, so that every entry knows
+from when on it counts. A schedule makes up for nothing from before it was seen; a trigger takes the events that are
+taken in after it was seen.
+"""
+
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from journey.campaign import ApiEntry, Campaign, Entry
+from journey.clock import to_us
+from resources.events import EventMark
+from resources.home import Home
+from resources.ledger import Lease, mark_dirty
+from resources.tables import campaign as campaigns
+from resources.tables import event_cursor as cursors
+from resources.tables import participant as participants
+from resources.tables import schedule as schedules
+
+TRIGGER = "trigger:"
+
+
+def cursor_name(campaign: str, place: int) -> str:
+    """The name under which a trigger keeps how far it has looked at the events."""
+    return f"{TRIGGER}{campaign}:{place}"
+
+
+def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaign]:
+    """Remember when each live campaign, and each of its entries, was first seen. Gives the live campaigns.
+
+    First of all that a pass does, before events are taken in: a trigger of a file that is there knows those. A campaign
+    that is stopped, or has a hole, keeps its place among the events. Writes only where something is new.
+    """
+    live = home.project.live_campaigns()
+    at = to_us(now)
+    with home.ledger.read() as tx:
+        if not _news(tx, live):
+            return live
+    with home.ledger.write(lease) as tx:
+        known = {row.name: row for row in tx.execute(sa.select(campaigns))}
+        seen = {(r.campaign, r.entry): r.digest for r in tx.execute(sa.select(schedules))}
+        looking = {row.name: int(row.position) for row in tx.execute(sa.select(cursors))}
+        mark = home.events.mark(tx)
+        for name, campaign in live.items():
+            if name not in known:
+                tx.execute(campaigns.insert().values(name=name, version=campaign.version, live_since=at, live=True))
+            elif (known[name].version, known[name].live) != (campaign.version, True):
+                values = {"version": campaign.version, "live": True}
+                tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
+                _wake_stranded(tx, campaign, at)
+            for place, digest in _entries(campaign):
+                if seen.get((name, place)) != digest:
+                    row = insert(schedules).values(campaign=name, entry=place, digest=digest, since=at)
+                    again = {"digest": digest, "since": at}
+                    tx.execute(row.on_conflict_do_update(index_elements=["campaign", "entry"], set_=again))
+            for place, _ in campaign.triggers():
+                cursor = cursor_name(name, place)
+                # In the middle of a batch an edited trigger can't tell what it has dealt with: it goes on behind it.
+                edited = seen.get((name, place)) != _digest(campaign.entries[place]) and looking.get(cursor, 0) > 0
+                if cursor not in looking or edited:
+                    _start_at(tx, cursor, mark)
+            _forget_triggers(tx, campaign, looking)
+        resting = [name for name, row in known.items() if row.live and name not in live]
+        if resting:  # a draft, a hole, a file that is gone: nothing of it is sent until it is live again
+            tx.execute(campaigns.update().where(campaigns.c.name.in_(resting)).values(live=False))
+    return live
+
+
+def _news(tx: sa.Connection, live: dict[str, Campaign]) -> bool:
+    """Whether the ledger does not know the live campaigns as they are."""
+    columns = (campaigns.c.name, campaigns.c.version)
+    known = {(row.name, row.version) for row in tx.execute(sa.select(*columns).where(campaigns.c.live))}
+    if known != {(name, campaign.version) for name, campaign in live.items()}:
+        return True
+    seen = {(row.campaign, row.entry, row.digest) for row in tx.execute(sa.select(schedules))}
+    looking = set(tx.execute(sa.select(cursors.c.name)).scalars())
+    return any(
+        (name, place, digest) not in seen for name, campaign in live.items() for place, digest in _entries(campaign)
+    ) or any(cursor_name(name, place) not in looking for name, one in live.items() for place, _ in one.triggers())
+
+
+def _entries(campaign: Campaign) -> list[tuple[int, str]]:
+    """The entries that begin at some time: (place, digest)."""
+    return [(place, _digest(entry)) for place, entry in enumerate(campaign.entries) if not isinstance(entry, ApiEntry)]
+
+
+def _digest(entry: Entry) -> str:
+    return hashlib.sha256(entry.model_dump_json().encode()).hexdigest()[:16]
+
+
+def _start_at(tx: sa.Connection, cursor: str, mark: EventMark) -> None:
+    values = {"batch": mark.batch, "file_id": mark.file_id, "position": 0}
+    row = insert(cursors).values(name=cursor, **values)
+    tx.execute(row.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def _forget_triggers(tx: sa.Connection, campaign: Campaign, looking: Collection[str]) -> None:
+    """A trigger that was taken out of its file starts anew where it comes back."""
+    places = {cursor_name(campaign.name, place) for place, _ in campaign.triggers()}
+    mine = [name for name in looking if name.rpartition(":")[0] == f"{TRIGGER}{campaign.name}"]
+    gone = [name for name in mine if name not in places]
+    if gone:
+        tx.execute(cursors.delete().where(cursors.c.name.in_(gone)))
+
+
+def _wake_stranded(tx: sa.Connection, campaign: Campaign, at: int) -> None:
+    """Who stands on a step that the new version no longer has is looked at now: their passage ends."""
+    rows = tx.execute(
+        participants.update()
+        .where(
+            participants.c.campaign == campaign.name,
+            participants.c.left_at.is_(None),
+            participants.c.step.not_in(list(campaign.steps)),
+        )
+        .values(wake_at=at)
+        .returning(participants.c.id)
+    )
+    mark_dirty(tx, "participant", list(rows.scalars()))

@@ -1,0 +1,120 @@
+"""Trigger entries: events that came in start journeys.
+
+What belongs here: how far each trigger has looked at the events, and asking which of the new ones are its entries.
+Which events are entries is `journey.trigger`, who comes in `letting_in`.
+
+Every trigger keeps its place by batch; all triggers of a campaign come in together, by batch and then by when their
+events occurred. `position` of a cursor says how many people of the batches after it have been dealt with; it moves in
+the transaction of those people, and what is after it is found again in the same order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import sqlalchemy as sa
+
+from journey.campaign import Campaign, TriggerEntry
+from journey.conditions import Clock
+from journey.entry import CANDIDATES
+from journey.trigger import ORDER, entries
+from journey.words import EntryKind
+from pipelines.campaigns import TRIGGER, cursor_name
+from pipelines.letting_in import Entered, known_people, let_in
+from resources.events import EventMark
+from resources.home import Home
+from resources.ledger import Lease
+from resources.matching import key_texts, matching_each
+from resources.tables import event_cursor as cursors
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """A trigger that has not looked at all events: its campaign and place, and how far it has come."""
+
+    campaign: Campaign
+    place: int
+    entry: TriggerEntry
+    mark: EventMark
+    position: int
+
+    @property
+    def name(self) -> str:
+        return cursor_name(self.campaign.name, self.place)
+
+
+def enter_by_events(
+    home: Home, lease: Lease, running: Mapping[str, Campaign], now: datetime, result: Entered
+) -> None:  # fmt: skip
+    """Let in whom new events bring into `running` campaigns. Without new events two small queries."""
+    until, behind = _behind(home, running)
+    if not behind:
+        return
+    oldest = min((one.mark for one in behind), key=lambda mark: mark.batch)
+    events = home.events.since(oldest, {one.entry.event for one in behind}).filter(pl.col("batch") <= until.batch)
+    clock = Clock(now, ZoneInfo(home.project.settings.timezone))
+    found = _entries(behind, events, clock)
+    idle = [one for one in behind if one.campaign.name not in found]
+    if idle:
+        with home.ledger.write(lease) as tx:
+            _move_on(tx, idle, until)
+    for name, people in found.items():
+        mine = [one for one in behind if one.campaign.name == name]
+        _let_in(home, lease, mine, people, until, now, result)
+
+
+def _behind(home: Home, running: Mapping[str, Campaign]) -> tuple[EventMark, list[Looking]]:
+    """The mark of now, and the triggers that are not there yet."""
+    with home.ledger.read() as tx:
+        mark = home.events.mark(tx)
+        rows = {row.name: row for row in tx.execute(sa.select(cursors).where(cursors.c.name.startswith(TRIGGER)))}
+    found = []
+    for campaign in running.values():
+        for place, entry in campaign.triggers():
+            row = rows.get(cursor_name(campaign.name, place))
+            if row is not None and row.batch < mark.batch:
+                found.append(Looking(campaign, place, entry, EventMark(row.batch, row.file_id), row.position))
+    return mark, found
+
+
+def _entries(behind: Sequence[Looking], events: pl.DataFrame, clock: Clock) -> dict[str, pl.DataFrame]:
+    """Who is to come in, campaign by campaign (CANDIDATES, in order); campaigns without anybody are left out."""
+    found: dict[str, list[pl.DataFrame]] = {}
+    for (event,), group in events.partition_by("event", as_dict=True, maintain_order=True).items():
+        asking = [one for one in behind if one.entry.event == event]
+        answers = matching_each(group, [one.entry.where for one in asking], clock)
+        for one, answer in zip(asking, answers, strict=True):
+            matches = group.filter(answer & (group["batch"] > one.mark.batch))
+            if matches.is_empty():
+                continue
+            keys = None if one.entry.key is None else key_texts(matches, one.entry.key)
+            people = entries(one.entry, one.place, matches, keys, clock).slice(one.position)
+            found.setdefault(one.campaign.name, []).append(people)
+    whole = {name: pl.concat(parts).sort(*ORDER, "place", maintain_order=True) for name, parts in found.items()}
+    return {name: people.select(list(CANDIDATES)) for name, people in whole.items() if people.height}
+
+
+def _let_in(
+    home: Home, lease: Lease, mine: Sequence[Looking], people: pl.DataFrame, until: EventMark, now: datetime,
+    result: Entered,
+) -> None:  # fmt: skip
+    people = known_people(home, people)
+
+    def then(tx: sa.Connection, part: slice) -> None:
+        if part.stop == people.height:
+            _move_on(tx, mine, until)
+            return
+        dealt = dict(people[: part.stop]["place"].value_counts().iter_rows())
+        for one in mine:
+            position = one.position + dealt.get(one.place, 0)
+            tx.execute(cursors.update().where(cursors.c.name == one.name).values(position=position))
+
+    let_in(home, lease, mine[0].campaign, EntryKind.trigger, people, now, result, then)
+
+
+def _move_on(tx: sa.Connection, looking: Sequence[Looking], mark: EventMark) -> None:
+    names = [one.name for one in looking]
+    values = {"batch": mark.batch, "file_id": mark.file_id, "position": 0}
+    tx.execute(cursors.update().where(cursors.c.name.in_(names)).values(**values))
