@@ -6,7 +6,6 @@ What belongs here: the two steps in a row, and what became of each file. Each st
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from rich.console import Console
@@ -16,9 +15,8 @@ from estafette.lease import passing
 from estafette.session import Session
 from journey.problems import UsageError
 from journey.spelling import suggest
-from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
-from resources.coupon_intake import take_in_coupons
-from resources.events import take_in_events
+from pipelines.take_in import take_in_files
+from resources.contact_intake import TakenFile
 from resources.home import Home
 from resources.landing_import import Importable, import_files
 from resources.ledger import Lease
@@ -43,17 +41,8 @@ def import_(session: Session, files: Sequence[Path], kind: str | None) -> None:
 
 
 def take_in(home: Home, lease: Lease) -> list[TakenFile]:
-    """Take in every pending file of contacts, then of events, then of coupon codes."""
-    settings, now, wall = home.project.settings, home.clock(), home.wall()
-    rules = IntakeRules(
-        region=settings.region,
-        timezone=ZoneInfo(settings.timezone),
-        default=settings.consent.default == "opted_in",
-        properties=settings.properties,
-    )
-    contacts = take_in_contacts(home.landing, home.contacts, rules, lease, now, wall, True)
-    events = take_in_events(home.landing, home.events, home.contacts, rules, lease, now, wall, True)
-    return [*contacts, *events, *take_in_coupons(home.landing, rules.timezone, lease, now, wall, True)]
+    """Take in every pending file of contacts, then of events, of coupon codes, and of requests."""
+    return take_in_files(home, lease, home.clock(), final=True).files
 
 
 def _kind(given: str | None) -> Importable | None:

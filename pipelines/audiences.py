@@ -84,17 +84,17 @@ def enter_by_schedule(
         if row.next_at is not None and row.next_at > to_us(now):
             continue
         campaign = running[row.campaign]
-        entry = dict(campaign.audiences()).get(row.entry)
-        if entry is None:  # the entry was taken out of the file
+        audience = dict(campaign.audiences()).get(row.entry)
+        if audience is None:  # the entry was taken out of the file
             _finish(home, lease, row.id, now)
             continue
         if row.audience_file is None:
             try:
-                _evaluate(home, lease, row, entry, now, result)
+                _evaluate(home, lease, row, audience, now, result)
             except SegmentError as error:
-                result.failed[entry.segment] = str(error)
+                result.failed[audience.segment] = str(error)
                 continue
-        _let_in(home, lease, row.id, campaign, entry, now, result)
+        _let_in(home, lease, row.id, campaign, audience, now, result)
 
 
 def _make_due(home: Home, lease: Lease, campaign: Campaign, place: int, entry: AudienceEntry, now: datetime) -> None:

@@ -40,11 +40,9 @@ OUT = dg.Out(dg.Nothing)
 
 @dg.op(out=OUT)
 def take_in_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
-    """Contacts, events and webhooks from the landing zone."""
+    """Contacts, events, coupon codes, requests and webhooks from the landing zone."""
     taken = take_in(passing.home, passing.lease, passing.home.clock(), final=not passing.linger)
-    if taken.contacts:  # what contacts are known to have decides whether a campaign has a hole
-        passing.home.reload()
-    for one in [*taken.contacts, *taken.events]:
+    for one in taken.files:
         context.log.info(f"{one.kind}/{one.name}: {one.rows} rows, {one.quarantined} quarantined")
     if taken.contacts:
         context.log_event(contacts_event(passing.home))

@@ -168,10 +168,8 @@ def _history(home: Home, campaign: str, ids: pl.Series, since: int | None) -> tu
     """INSIDE, and PASSED of those who entered after `since` (None: nobody need know)."""
     these, listed = "", tuple[str, ...]()
     if ids.len() <= FEW:  # by the index on contacts: a campaign of millions is not read for one event
-        these, listed = (
-            " AND contact_id IN (SELECT value FROM json_each(?))",
-            (msgspec.json.encode(ids.to_list()).decode(),),
-        )
+        these = " AND contact_id IN (SELECT value FROM json_each(?))"
+        listed = (msgspec.json.encode(ids.to_list()).decode(),)
     with home.ledger.read() as tx:
         inside = home.ledger.frame(f"{_INSIDE}{these}", INSIDE, (campaign, *listed), tx)
         if since is None:

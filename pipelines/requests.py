@@ -105,7 +105,8 @@ def _refuse(
 
 
 def _let_in(
-    home: Home, lease: Lease, row: Row, campaign: Campaign, place: int, now: datetime, result: Entered, stopped: set[str]
+    home: Home, lease: Lease, row: Row, campaign: Campaign, place: int, now: datetime, result: Entered,
+    stopped: set[str],
 ) -> None:  # fmt: skip
     named = _people(row)
     audience_file = row.audience_file

@@ -94,12 +94,13 @@ def look(home: Home) -> Due:
             " WHERE c.stopped_at IS NULL AND c.live AND o.done_at IS NULL AND o.next_at <= ?",
             (now,),
         ).scalar_one()
+        over = tx.exec_driver_sql("SELECT count(*) FROM waiting_entry WHERE until <= ?", (now,)).scalar_one()
         senders = tx.exec_driver_sql("SELECT name FROM sender").scalars().all()
     held = [lease.name for lease in home.ledger.leases()]
     free = [name for name in senders if not any(lease.startswith(f"send:{name}:") for lease in held)]
     messages = sum(backlog(home.ledger, now, int(home.wall() * US), free).values())
-    files = home.landing.pending(home.wall(), ["contacts", "events", "coupons", "webhooks"])
-    return Due(len(files), int(people), messages, int(occurrences))
+    files = home.landing.pending(home.wall())
+    return Due(len(files), int(people), messages, int(occurrences) + int(over))
 
 
 @dg.sensor(

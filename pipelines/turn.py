@@ -33,7 +33,7 @@ class Turn:
     @property
     def anything(self) -> bool:
         """Whether anything happened."""
-        return bool(self.taken.anything or self.entered.entered or self.entered.refused or self.moved or self.planned)
+        return bool(self.taken.anything or self.entered.anything or self.moved or self.planned)
 
 
 def settle(home: Home, lease: Lease, now: datetime) -> None:
@@ -72,8 +72,6 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     """Everything that is due now but sending and publishing."""
     now = home.clock()
     taken = take_in(home, lease, now, final=final)
-    if taken.contacts:  # what contacts are known to have decides whether a campaign has a hole
-        home.reload()
     left, entered = let_in(home, lease, now)
     settle(home, lease, now)
     moved, planned = move(home, lease, now)

@@ -4,7 +4,7 @@ What belongs here: looking at them again when contacts have come, and when their
 out where entries are met (`letting_in.known_people`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 import polars as pl
@@ -15,7 +15,7 @@ from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.entry import CANDIDATES, INSTANT, candidates
 from journey.words import EntryKind, EntryOutcome
-from pipelines.letting_in import Entered, known_people, let_in, refuse
+from pipelines.letting_in import Entered, Then, known_people, let_in, refuse
 from resources.contacts import BASE, DELTA
 from resources.home import Home
 from resources.ledger import Lease
@@ -87,28 +87,32 @@ def _waiting(home: Home, campaign: str) -> pl.DataFrame:
 
 
 def _let_in(home: Home, lease: Lease, campaign: Campaign, people: pl.DataFrame, now: datetime, result: Entered) -> None:
+    there = {one.kind for one in campaign.entries}
     for (kind,), group in people.partition_by("kind", as_dict=True, maintain_order=True).items():
-        ids = group["id"].to_list()
-        rows = group.select(list(CANDIDATES))
-        if any(one.kind == kind for one in campaign.entries):
-            let_in(home, lease, campaign, EntryKind(str(kind)), rows, now, result, lambda tx, p: _done(tx, ids[p]))
+        rows, then = group.select(list(CANDIDATES)), _delete(group["id"])
+        if kind in there:
+            let_in(home, lease, campaign, EntryKind(str(kind)), rows, now, result, then)
         else:  # the entry was taken out of the file meanwhile
-            why = pl.lit(f"the campaign has no {kind} entry any more")
-            rows = rows.with_columns(outcome=pl.lit(EntryOutcome.refused.value), detail=why)
-            refuse(home, lease, campaign.name, EntryKind(str(kind)), rows, now, result, lambda tx, p: _done(tx, ids[p]))
+            why = f"the campaign has no {kind} entry any more"
+            rows = rows.with_columns(outcome=pl.lit(EntryOutcome.refused.value), detail=pl.lit(why))
+            refuse(home, lease, campaign.name, EntryKind(str(kind)), rows, now, result, then)
 
 
 def _refuse(home: Home, lease: Lease, campaign: str, people: pl.DataFrame, now: datetime, result: Entered) -> None:
     for (kind,), group in people.partition_by("kind", as_dict=True, maintain_order=True).items():
-        ids = group["id"].to_list()
         rows = group.select(list(CANDIDATES)).with_columns(
             outcome=pl.lit(EntryOutcome.unknown_contact.value), detail=pl.lit("no such contact came within 24 h")
         )
-        refuse(home, lease, campaign, EntryKind(str(kind)), rows, now, result, lambda tx, p: _done(tx, ids[p]))
+        refuse(home, lease, campaign, EntryKind(str(kind)), rows, now, result, _delete(group["id"]))
 
 
-def _done(tx: sa.Connection, ids: Sequence[int]) -> None:
-    tx.execute(waiting.delete().where(waiting.c.id.in_(list(ids))))
+def _delete(ids: pl.Series) -> Then:
+    """Nobody waits any more who has been dealt with."""
+
+    def then(tx: sa.Connection, part: slice) -> None:
+        tx.execute(waiting.delete().where(waiting.c.id.in_(ids[part].to_list())))
+
+    return then
 
 
 def _seen(home: Home, lease: Lease, campaign: str, file_id: int) -> None:

@@ -114,7 +114,7 @@ def reference(rows, inside, passed, most, control):
         is_control = control and in_control(contact)
         full = most is not None and passed.get(contact, 0) >= most
         again = is_control and (contact, key, occurrence) in seen
-        if (contact, key) in inside or (again and not full):
+        if (contact, key) in inside or again:
             found.append("already_in")
         elif full:
             found.append("re_entry")
