@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from journey.campaign import ApiEntry, AudienceEntry, Campaign, Entry, TriggerEntry
 from journey.clock import to_us
 from journey.words import EntryOutcome, SkipReason
-from pipelines.enter import ENTRIES, add_occurrence
+from pipelines.audiences import add_occurrence
+from pipelines.letting_in import ENTRIES
 from pipelines.turn import turn
 from resources.ledger import Lease
 from resources.tables import campaign as campaigns

@@ -143,6 +143,14 @@ class Stage:
             log.write(json.dumps(row | ({"event_id": event_id} if event_id else {})) + "\n")
         return self
 
+    def asks(self, campaign: str, uuid: str = "r1", *, file: str = "log.ndjson", **more: Any) -> "Stage":
+        """Somebody asks for an API entry: one more line of a request file; `more` as users=…, attribute_values=…"""
+        folder = self.path / "landing/requests"
+        folder.mkdir(exist_ok=True)
+        with (folder / file).open("a") as log:
+            log.write(json.dumps({"campaign": campaign, "request_uuid": uuid, **more}) + "\n")
+        return self
+
     def reload(self) -> "Stage":
         self.home.reload()
         return self
@@ -235,6 +243,10 @@ class Stage:
         for row in self.lake("entries"):
             found[row["outcome"]] = found.get(row["outcome"], 0) + 1
         return found
+
+    def entered(self) -> list[str]:
+        """Who came in, in their order."""
+        return [row[0] for row in self.rows("SELECT contact_id FROM participant ORDER BY id")]
 
     def moves(self) -> list[tuple[str, str, str, str]]:
         """(contact, from, branch, to) of every move."""
