@@ -80,7 +80,8 @@ def _write(
                         for place, r in enumerate(messages.iter_rows(named=True))
                     ],
                 )  # fmt: skip
-                held = messages.filter(pl.col("held_why").is_not_null()).select("template", "language").unique()
+                held = messages.filter(pl.col("held_why") == SkipReason.template_not_approved.value)
+                held = held.select("template", "language").unique()
                 for name, language in held.iter_rows():
                     tx.exec_driver_sql(
                         "INSERT INTO template_hold (name, language, status, changed_at) VALUES (?, ?, 'PAUSED', ?)"

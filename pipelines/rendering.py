@@ -20,6 +20,7 @@ from journey.render import E164, render
 from journey.steps import LanguageByContact, MessageStep, TemplateMessage, TextMessage
 from journey.template import Template, resolve_language
 from journey.words import SkipReason
+from pipelines.media import with_media_checked
 from pipelines.refusals import is_us, refusals
 from resources.home import Home
 
@@ -53,6 +54,7 @@ PLANNED = {
     "body": pl.String,
     "media": pl.String,
     "held_why": pl.String,
+    "held_detail": pl.String,
     "skip_reason": pl.String,
     "skip_detail": pl.String,
     "needs_coupon": pl.Boolean,
@@ -67,8 +69,9 @@ def rendered_for(home: Home, campaign: Campaign, step: MessageStep, group: pl.Da
 
     `body` is null where `skip_reason` is not; it has marks in it where a coupon code (`needs_coupon`) and the codes of
     counted links go (`journey.marks.fill_marks`). `kind` is template or text; template, language and category are null
-    for a text and where no template serves. `held_why`: it may not go out yet. `timezone` is the contact's own; `media`
-    the address of the header's picture, video or document.
+    for a text and where no template serves. `held_why`: it may not go out yet; `held_detail` is the address that stands
+    in the way, and why, where that is media. `timezone` is the contact's own; `media` is the address of the header's
+    picture, video or document.
     """
     message = step.message
     if isinstance(message, TextMessage):
@@ -197,6 +200,8 @@ def _part(home: Home, part: pl.DataFrame, spec: MessageSpec) -> pl.DataFrame:
         pl.lit(template.category).alias("category"),
         pl.lit(held, pl.String).alias("held_why"),
     )
+    if spec.media and spec.header_kind is not None:
+        settled = with_media_checked(home, settled, spec.header_kind)
     return _planned(settled, kind="template", coupons=spec.takes_voucher)
 
 

@@ -71,6 +71,7 @@ def let_in(home: Home, lease: Lease, now: datetime) -> tuple[int, Entered]:
 def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     """Everything that is due now but sending and publishing."""
     now = home.clock()
+    home.media.begin()
     taken = take_in(home, lease, now, final=final)
     left, entered = let_in(home, lease, now)
     settle(home, lease, now)

@@ -26,15 +26,28 @@ class Bodies:
         """Write the bodies of one chunk (`BODIES`); row n of the file is row n of the frame."""
         return self.lake.put("bodies", frame.select([pl.col(name).cast(t) for name, t in BODIES.items()]))
 
+    def all(self, places: pl.DataFrame) -> pl.Series:
+        """The bodies of many messages (body_file, body_row, Int64), row by row; each file is read once."""
+        parts = [
+            part.with_columns(body=self._read(int(str(file))).gather(part.get_column("body_row")))
+            for (file,), part in places.with_row_index("place").partition_by("body_file", as_dict=True).items()
+        ]
+        if not parts:
+            return pl.Series("body", [], pl.String)
+        return pl.concat(parts).sort("place").get_column("body")
+
     def get(self, file_id: int, row: int) -> str:
         """One body."""
         with self._lock:
             series = self._files.get(file_id)
             if series is None:
-                series = pl.read_parquet(self.lake.path(file_id), columns=["body"], glob=False).get_column("body")
+                series = self._read(file_id)
                 self._files[file_id] = series
                 if len(self._files) > self.keep:
                     self._files.popitem(last=False)
             else:
                 self._files.move_to_end(file_id)
         return str(series[row])
+
+    def _read(self, file_id: int) -> pl.Series:
+        return pl.read_parquet(self.lake.path(file_id), columns=["body"], glob=False).get_column("body")

@@ -22,6 +22,7 @@ from resources.events import Events
 from resources.lake import Lake
 from resources.landing import Landing
 from resources.ledger import Ledger
+from resources.media import MediaChecks
 from resources.outbox import know_senders
 from resources.posting import Sender as Poster
 from resources.project import Paths, Project
@@ -93,6 +94,10 @@ class Home:
     @cached_property
     def bodies(self) -> Bodies:
         return Bodies(self.lake)
+
+    @cached_property
+    def media(self) -> MediaChecks:
+        return MediaChecks(self.wall)
 
     @cached_property
     def project(self) -> Project:
