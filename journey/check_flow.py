@@ -13,7 +13,7 @@ from journey.steps import ELSE, MessageStep
 from journey.words import END, SkipReason
 
 #: So many sets of steps are tried in the search for loops of conditional waits; real campaigns need a handful.
-MOST_TRIED = 2_000
+MOST_TRIED = 300
 
 #: A way on which nobody waits: its key in the step, its target.
 _Arrow = tuple[tuple[Key, ...], str]

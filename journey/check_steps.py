@@ -13,7 +13,7 @@ from journey.check_flow import reached_from
 from journey.check_message import templates_for
 from journey.check_template import button_of
 from journey.check_values import Place, check_attribute, check_property, check_segment, check_user_conditions
-from journey.clock import is_zone, resolve, show_duration, utc, zone
+from journey.clock import is_zone, resolve, utc, zone
 from journey.conditions import Scalar, parse_boolean, parse_moment, parse_number
 from journey.contact_rows import CONTACT, known_column
 from journey.findings import CheckContext, Findings
@@ -44,8 +44,7 @@ def check_steps(campaign: Campaign, context: CheckContext, findings: Findings) -
         path: Place = ("steps", name)
         if isinstance(step, MessageStep):
             if step.on_read is not None and step.on_read.within > LONGEST_READ_WAIT:
-                what = f"{show_duration(step.on_read.within)} is too long to wait for a read"
-                findings.hole((*path, "on_read", "within"), what, "Write at most 7d.")
+                _too_long("to wait for a read", LONGEST_READ_WAIT, (*path, "on_read", "within"), findings)
             if step.on_reply is not None:
                 _on_reply(step, step.on_reply, (*path, "on_reply"), context, findings)
         elif isinstance(step, DelayStep):
@@ -62,13 +61,16 @@ def check_steps(campaign: Campaign, context: CheckContext, findings: Findings) -
             _update(step, (*path, "update"), context, findings)
 
 
+def _too_long(what: str, most: timedelta, path: Place, findings: Findings) -> None:
+    findings.hole(path, f"{findings.source.value(path)} is too long {what}", f"Write at most {most.days}d.")
+
+
 # -- answers ---------------------------------------------------------------------------------------------------------
 
 
 def _on_reply(step: MessageStep, on_reply: OnReply, path: Place, context: CheckContext, findings: Findings) -> None:
     if on_reply.within > LONGEST_WAIT:
-        what = f"{show_duration(on_reply.within)} is too long to wait for an answer"
-        findings.hole((*path, "within"), what, f"Write at most {show_duration(LONGEST_WAIT)}.")
+        _too_long("to wait for an answer", LONGEST_WAIT, (*path, "within"), findings)
     places = {answer: (*path, "answers", answer) for answer in on_reply.answers}
     _answers(step, places, context, findings)
 
@@ -141,8 +143,7 @@ def _stands(findings: Findings, path: Place) -> bool:
 def _wait_for(name: str, step: WaitForStep, campaign: Campaign, context: CheckContext, findings: Findings) -> None:
     path: Place = ("steps", name, "wait_for")
     if step.within > LONGEST_WAIT:
-        what = f"{show_duration(step.within)} is too long to wait"
-        findings.hole((*path, "within"), what, f"Write at most {show_duration(LONGEST_WAIT)}.")
+        _too_long("to wait", LONGEST_WAIT, (*path, "within"), findings)
     for number, branch in enumerate(step.branches):
         place: Place = (*path, "branches", number)
         if any(_same(branch, one) for one in step.branches[:number]):
@@ -174,7 +175,7 @@ def _news(
     if name not in reached_from(campaign, branch.step or ""):
         what = f"no way leads from `{branch.step}` to this step, so that its message was never sent here"
         findings.hole(place, what, "Name a message that comes before.")
-    if branch.kind == "reply":
+    elif branch.kind == "reply":
         places: dict[str, Place] = {}
         for number, answer in enumerate(branch.answers):
             written = (*path, "is", number)

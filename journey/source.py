@@ -71,6 +71,16 @@ class Source:
             line, node = child
         return line
 
+    def value(self, path: Path) -> object:
+        """The value at `path`, as the file has it; of its nearest ancestor where the path does not exist."""
+        node = self._root
+        for part in path:
+            child = _child(node, part)
+            if child is None:
+                break
+            node = child[1]
+        return node.value
+
     def path(self, location: Path, *, missing: bool = False) -> tuple[Key, ...]:
         """`location` without the parts that name nothing in the data; its last part stays where it is what is missing.
 

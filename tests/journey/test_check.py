@@ -1,22 +1,19 @@
 """Every hole of a campaign is found before launch, with its line."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from journey.campaign import Campaign
-from journey.campaign_reading import read_campaign
-from journey.check import CheckContext, check, holes
+from journey.check import CheckContext, holes
 from journey.fill import spec_for
 from journey.problems import Problem, ProjectError
-from journey.source import Source
-from journey.template import Template, parse_template
-
-FILE = "campaigns/autumn.yaml"
+from journey.steps import TemplateMessage
+from journey.template import Template
+from tests.journey import checking
+from tests.journey.checking import one, read, template
 
 #: Good as it stands; each test spoils one thing.
 TEXT = """\
@@ -46,25 +43,6 @@ steps:
 """
 
 
-def template(
-    name: str,
-    language: str,
-    body: str,
-    *,
-    status: str = "APPROVED",
-    header: Mapping[str, Any] | None = None,
-    buttons: list[dict[str, Any]] | None = None,
-) -> Template:
-    components: list[Mapping[str, Any]] = [{"type": "BODY", "text": body}]
-    if header is not None:
-        components.append({"type": "HEADER", **header})
-    if buttons is not None:
-        components.append({"type": "BUTTONS", "buttons": buttons})
-    return parse_template(
-        {"name": name, "language": language, "status": status, "category": "MARKETING", "components": components}
-    )
-
-
 BUTTONS = [
     {"type": "QUICK_REPLY", "text": "Non, merci"},
     {"type": "URL", "text": "Acheter", "url": "https://shop.example.com/p/{{1}}"},
@@ -77,37 +55,12 @@ REMINDER = template("reminder", "fr", "Encore {{1}} euros !")
 TEMPLATES = [OFFER, REMINDER]
 
 
-def read(text: str) -> tuple[Campaign, Source]:
-    campaign, source, problems = read_campaign(text, FILE)
-    assert campaign is not None and source is not None and not problems, problems
-    return campaign, source
-
-
 def context(templates: list[Template] | None = None, **other: Any) -> CheckContext:
-    known = {(one.name, one.language): one for one in (TEMPLATES if templates is None else templates)}
-    given: dict[str, Any] = {
-        "timezone": "Europe/Paris",
-        "senders": {"main", "second"},
-        "templates": known,
-        "segments": {"loyal", "staff"},
-        "properties": {"first_name", "product_id", "order", "zip"},
-    }
-    return CheckContext(**{**given, **other})
+    return checking.context(TEMPLATES if templates is None else templates, **other)
 
 
 def found(text: str, given: CheckContext | None = None) -> list[Problem]:
-    problems = check(*read(text), given or context())
-    for problem in problems:
-        assert problem.file == FILE
-        assert 1 <= problem.line <= text.count("\n")
-        assert problem.mend.endswith((".", "?")), problem
-        assert not problem.message.endswith("."), problem
-    return problems
-
-
-def one(problems: list[Problem]) -> Problem:
-    assert len(problems) == 1, [str(problem) for problem in problems]
-    return problems[0]
+    return checking.found(text, given or context())
 
 
 def spoil(old: str, new: str, text: str = TEXT) -> str:
@@ -496,7 +449,8 @@ def test_a_time_that_is_over_is_a_warning_once_it_is_over_everywhere() -> None:
 def test_what_rendering_would_refuse_is_a_hole(old: str, new: str) -> None:
     campaign, source = read(spoil(old, new))
     found_holes = holes(campaign, source, context())
-    for name, step in campaign.steps.items():
+    for name, step in campaign.message_steps().items():
+        assert isinstance(step.message, TemplateMessage)
         for one_template in TEMPLATES:
             if one_template.name != step.message.template:
                 continue
