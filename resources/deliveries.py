@@ -19,6 +19,7 @@ from journey.consent import changes_frame
 from journey.webhook import Parsed, parse
 from journey.words import Scope, Status
 from resources import statuses
+from resources.answering import match_again
 from resources.consents import apply_consent
 from resources.contact_intake import UnreadableFile, readable
 from resources.home import Home
@@ -67,6 +68,7 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
             bad = pl.DataFrame({"line": [0], "reason": [f"the file can't be read: {error}"], "raw": [""]})
             with home.ledger.write(lease) as tx:
                 taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
+    match_again(home, lease, now)
     return taken
 
 
@@ -75,9 +77,9 @@ def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final
         parts = list(chunks(len(chunk.lines), LINES)) or [slice(0, 0)]
         for part in parts:
             parsed = parse(chunk.lines[part])
+            folded = _fold(home, lease, parsed, now)  # first: a status may tell the wamid that an answer quotes
             answers = take_in_answers(home, lease, stat.shown, parsed, now)
             last = part.stop == len(chunk.lines)
-            folded = _fold(home, lease, parsed, now)
             _news(home, lease, parsed, now)
             with home.ledger.write(lease) as tx:
                 aside = put_aside(tx, "webhooks", stat.shown, parsed.bad, now)

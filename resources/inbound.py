@@ -1,11 +1,8 @@
-"""What people write back: answers matched to contacts and messages, stop and start words, Meta's preferences.
+"""What people write back: answers, stop and start words, Meta's preferences.
 
-What belongs here: writing `reply`, and ending the passages of who has opted out of everything. What a word does to
-consent is `journey.consent`; who a phone or an id of Meta's is, `contacts`.
-
-A stop word is looked for before any answer. An answer belongs to the message it quotes; without a quote to the newest
-message of the same sender to this contact that has no answer yet. The first answer to a message by time counts; later
-ones are kept as late. A reaction is kept and is no answer.
+What belongs here: reading inbound messages, putting words into force, and ending the passages of who has opted out of
+everything. Which message an answer belongs to is `answering`; what a word does to consent is `journey.consent`; who a
+phone or an id of Meta's is, `whatsapp_ids`. A stop word is looked for before any answer.
 """
 
 from collections.abc import Iterable
@@ -20,16 +17,14 @@ from journey.consent import changes_frame
 from journey.stop_words import is_one_of
 from journey.webhook import Parsed
 from journey.words import LeaveReason, Scope, SkipReason
+from resources.answering import SAID, Answer, write_answers
 from resources.consents import apply_consent
 from resources.home import Home
 from resources.leaving import leave
-from resources.ledger import Lease, chunks, mark_dirty, select_in
+from resources.ledger import Lease, chunks, select_in
 from resources.outbox import skip
 from resources.whatsapp_ids import people_of
 
-REACTION = "reaction"
-SAID = ("text", "button", "list")
-"""Kinds that can be a stop or start word as a whole; the caption of a picture is not."""
 MARKETING = "marketing_messages"  # Meta's name of the one category that people can stop
 
 
@@ -40,10 +35,30 @@ def take_in_answers(home: Home, lease: Lease, source: str, parsed: Parsed, now: 
         inbound = people_of(home.contacts, lease, inbound, now)
     changes = [*_words(home, source, inbound, now), *_preferences(home, lease, source, parsed.preferences, now)]
     if changes:
-        apply_consent(home.contacts, lease, changes_frame(changes), now)
-    for part in chunks(inbound.height):
-        _write(home, lease, inbound[part], now)
+        frame = changes_frame(changes)
+        _end_passages_by_word(home, lease, frame, now)
+        apply_consent(home.contacts, lease, frame, now)
+    answers = _answers(home, inbound, now)
+    for part in chunks(len(answers)):
+        with home.ledger.write(lease) as tx:
+            write_answers(tx, home, answers[part], to_us(now))
     return inbound.height
+
+
+def _end_passages_by_word(home: Home, lease: Lease, changes: pl.DataFrame, now: datetime) -> None:
+    """End the passages of who said a stop word, unless they had opted in again after it: a word may come late.
+
+    This comes before the words are put into force, which a crash would hide behind what was said with them.
+    """
+    stopped = changes.filter(change="opted_out", scope=Scope.all.value)
+    since = home.contacts.find(ids=stopped["contact_id"]).select("contact_id", "opted_in_at")
+    gone = stopped.join(since, on="contact_id", how="left").filter(
+        (pl.col("changed_at") >= pl.col("opted_in_at")).fill_null(True)
+    )
+    ids = gone["contact_id"].unique().sort().to_list()
+    for part in chunks(len(ids)):
+        with home.ledger.write(lease) as tx:
+            end_passages(tx, ids[part], to_us(now))
 
 
 def _unseen(home: Home, inbound: pl.DataFrame) -> pl.DataFrame:
@@ -120,66 +135,19 @@ def end_passages(tx: sa.Connection, contact_ids: Iterable[str], now: int) -> Non
     leave(tx, [int(row.id) for row in inside], LeaveReason.opted_out, now)
 
 
-def _write(home: Home, lease: Lease, part: pl.DataFrame, now: datetime) -> None:
+def _answers(home: Home, inbound: pl.DataFrame, now: datetime) -> list[Answer]:
     senders = {sender.phone_number_id: name for name, sender in home.project.settings.senders.items()}
-    rows = sorted(part.iter_rows(named=True), key=lambda row: row["replied_at"])
-    words = home.project.settings.stop_words
-    with home.ledger.write(lease) as tx:
-        gone = [
-            row["contact_id"]
-            for row in rows
-            if row["kind"] in SAID and is_one_of((row["text"], row["payload"]), words.all)
-        ]
-        end_passages(tx, gone, to_us(now))
-        quoted = _quoted(tx, [row["context_wamid"] for row in rows if row["context_wamid"]])
-        for row in rows:
-            sender = senders.get(row["phone_number_id"], row["phone_number_id"])
-            at = to_us(min(row["replied_at"], now))
-            message = quoted.get(row["context_wamid"] or "") or _newest_unanswered(tx, row, sender, at)
-            answer = row["kind"] != REACTION
-            late = bool(answer and message is not None and _answered(tx, int(message.id)))
-            tx.exec_driver_sql(
-                "INSERT INTO reply (wamid, message_id, participant_id, campaign, step, contact_id, sender, kind,"
-                " payload, text, late, replied_at, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING",
-                (
-                    row["wamid"],
-                    *((message.id, message.participant_id, message.campaign, message.step) if message else [None] * 4),
-                    row["contact_id"],
-                    sender,
-                    row["kind"],
-                    row["payload"],
-                    row["text"],
-                    late,
-                    at,
-                    to_us(row["received_at"] or now),
-                ),
-            )
-        made = select_in(tx, "SELECT id FROM reply WHERE wamid IN :ids", [row["wamid"] for row in rows])
-        mark_dirty(tx, "reply", [int(row.id) for row in made])
-
-
-def _quoted(tx: sa.Connection, wamids: list[str]) -> dict[str, Any]:
-    rows = select_in(
-        tx, "SELECT id, wamid, participant_id, campaign, step FROM message WHERE wamid IN :ids", sorted(set(wamids))
-    )
-    return {str(row.wamid): row for row in rows}
-
-
-def _newest_unanswered(tx: sa.Connection, row: dict[str, Any], sender: str, at: int) -> Any:
-    if row["kind"] == REACTION or row["context_wamid"]:
-        return None
-    return tx.exec_driver_sql(
-        "SELECT m.id, m.participant_id, m.campaign, m.step FROM message m WHERE m.contact_id = ? AND m.sender = ?"
-        " AND m.attempted_at <= ? AND m.state NOT IN ('failed', 'skipped', 'cancelled') AND NOT EXISTS"
-        " (SELECT 1 FROM reply r WHERE r.message_id = m.id AND r.kind <> 'reaction')"
-        " ORDER BY m.attempted_at DESC, m.id DESC LIMIT 1",
-        (row["contact_id"], sender, at),
-    ).one_or_none()
-
-
-def _answered(tx: sa.Connection, message_id: int) -> bool:
-    found = tx.exec_driver_sql(
-        "SELECT 1 FROM reply WHERE message_id = ? AND kind <> 'reaction' LIMIT 1", (message_id,)
-    ).one_or_none()
-    return found is not None
+    return [
+        Answer(
+            row["wamid"],
+            row["contact_id"],
+            senders.get(row["phone_number_id"], row["phone_number_id"]),
+            row["kind"],
+            row["payload"],
+            row["text"],
+            row["context_wamid"] or None,
+            to_us(min(row["replied_at"], now)),
+            to_us(row["received_at"] or now),
+        )
+        for row in inbound.iter_rows(named=True)
+    ]

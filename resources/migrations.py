@@ -31,6 +31,8 @@ def _every_journey(tx: sa.Connection) -> None:
         "CREATE INDEX message_quiet ON message (quiet_at) WHERE state = 'planned' AND quiet_at IS NOT NULL",
         "CREATE INDEX message_attempts ON message (campaign, attempted_at) WHERE attempted_at IS NOT NULL",
         "CREATE INDEX message_failed ON message (campaign, attempted_at) WHERE state = 'failed'",
+        "ALTER TABLE reply ADD COLUMN quoted TEXT",
+        "CREATE INDEX reply_unmatched ON reply (received_at) WHERE message_id IS NULL AND quoted IS NOT NULL",
         "CREATE INDEX reply_recent ON reply (replied_at)",
         """CREATE TABLE spent (campaign TEXT NOT NULL, currency TEXT NOT NULL, amount BIGINT NOT NULL,
             PRIMARY KEY (campaign, currency))""",

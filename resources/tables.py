@@ -372,7 +372,8 @@ early_status = sa.Table(
     sa.Column("error_title", sa.Text),
 )
 
-#: One inbound message (a reply, a button, a reaction), once per wamid.
+#: One inbound message (a reply, a button, a reaction), once per wamid. `quoted` is the wamid that it quotes; whose
+#: message that is may become known later.
 reply = sa.Table(
     "reply",
     metadata,
@@ -387,11 +388,18 @@ reply = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("payload", sa.Text),
     sa.Column("text", sa.Text),
+    sa.Column("quoted", sa.Text),
     sa.Column("late", sa.Boolean, nullable=False),
     sa.Column("replied_at", sa.BigInteger, nullable=False),
     sa.Column("received_at", sa.BigInteger, nullable=False),
 )
 
+sa.Index(
+    "reply_unmatched",
+    reply.c.received_at,
+    sqlite_where=sa.and_(reply.c.message_id.is_(None), reply.c.quoted.is_not(None)),
+    postgresql_where=sa.and_(reply.c.message_id.is_(None), reply.c.quoted.is_not(None)),
+)
 #: Who wrote of late: silent hours and the service window ask.
 sa.Index("reply_recent", reply.c.replied_at)
 
