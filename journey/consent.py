@@ -92,13 +92,19 @@ class Consent:
     opt_out_cause: str | None = None
 
 
-def by_person(state: Consent, change: Change, scope: Scope, cause: str, at: datetime) -> tuple[Consent, str | None]:
+def by_person(
+    state: Consent, change: Change, scope: Scope, cause: str, at: datetime, resumed_at: datetime | None = None
+) -> tuple[Consent, str | None]:
     """What a person's own word does: the consent after it, and the scope that came into force or was lifted (None: it
-    changes nothing, because it is in force already or something newer was said)."""
-    latest = max((one for one in (state.opted_in_at, state.opted_out_at) if one is not None), default=None)
-    own = state.opt_out_scope in _OWN
+    changes nothing, because it is in force already or something newer was said).
+
+    A start word is remembered by whoever is opted in already, and `resumed_at` is when they last resumed marketing, so
+    that an older stop which comes late finds them.
+    """
     if change == "opted_out":
-        if state.opted_in_at is not None and at < state.opted_in_at and not own:
+        if state.opted_in_at is not None and at < state.opted_in_at:
+            return state, None
+        if scope is Scope.marketing and resumed_at is not None and at < resumed_at:
             return state, None
         if _RANK[state.opt_out_scope] >= _RANK[str(scope)]:
             return state, None
@@ -106,13 +112,14 @@ def by_person(state: Consent, change: Change, scope: Scope, cause: str, at: date
         return replace(state, opted_in=opted_in, opted_out_at=at, opt_out_scope=str(scope), opt_out_cause=cause), str(
             scope
         )
+    latest = max((one for one in (state.opted_in_at, state.opted_out_at) if one is not None), default=None)
     if latest is not None and at < latest:
         return state, None
     if scope is Scope.marketing:  # Meta's "resume": only what it stopped
         if state.opt_out_scope != str(Scope.marketing):
             return state, None
         return replace(state, opted_out_at=None, opt_out_scope=None, opt_out_cause=None), str(scope)
-    if state.opted_in and state.opt_out_scope is None:
+    if state.opted_in and state.opt_out_scope is None and at == state.opted_in_at:
         return state, None
     return Consent(opted_in=True, opted_in_at=at), state.opt_out_scope or str(Scope.all)
 

@@ -13,11 +13,12 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from journey.clock import from_us
 from journey.consent import CAUSE_FILE, CHANGES, STATE, Consent, by_person, changes_frame
 from journey.contact_rows import CONTACT
 from journey.words import Scope
 from resources.contacts import Contacts
-from resources.ledger import BULK, Lease, Ledger, chunks
+from resources.ledger import BULK, Lease, Ledger, chunks, select_in
 from resources.tables import consent_history, suppression
 
 _RANK = {str(Scope.file): 1, str(Scope.marketing): 2, str(Scope.all): 3}
@@ -44,15 +45,20 @@ def apply_consent(contacts: Contacts, lease: Lease | None, changes: pl.DataFrame
     changes = changes.sort("changed_at", maintain_order=True)
     known = contacts.find(ids=changes["contact_id"])
     states = {row[0]: Consent(*row[1:]) for row in known.select("contact_id", *STATE).iter_rows()}
+    resumed = _resumed(contacts.ledger, changes)
     touched: set[str] = set()
     effective: list[dict[str, Any]] = []
     for row in changes.iter_rows(named=True):
-        state = states.get(row["contact_id"], Consent())
-        after, scope = by_person(state, row["change"], Scope(row["scope"]), row["cause"], row["changed_at"])
-        if scope is not None:
-            states[row["contact_id"]] = after
-            touched.add(row["contact_id"])
-            effective.append({**row, "scope": scope})
+        who, change, scope, at = row["contact_id"], row["change"], Scope(row["scope"]), row["changed_at"]
+        state = states.get(who, Consent())
+        after, meant = by_person(state, change, scope, row["cause"], at, resumed.get(who))
+        if change == "opted_in" and scope is Scope.marketing and (who not in resumed or at > resumed[who]):
+            resumed[who] = at
+            meant = meant or str(scope)  # remembered, in case the stop that it undoes comes later
+        if meant is not None:
+            states[who] = after
+            touched.add(who)
+            effective.append({**row, "scope": meant})
     found = changes_frame(effective)
     rows = [{"contact_id": one, **asdict(states[one])} for one in sorted(touched)]
     new = pl.DataFrame(rows, schema={name: CONTACT[name] for name in ("contact_id", *STATE)})
@@ -65,6 +71,17 @@ def apply_consent(contacts: Contacts, lease: Lease | None, changes: pl.DataFrame
             contacts.lake.register(tx, delta)
         write_changes(tx, found.clear() if bulk else found)
     return found
+
+
+def _resumed(ledger: Ledger, changes: pl.DataFrame) -> dict[str, datetime]:
+    """When each of these people last resumed marketing."""
+    ids = changes.filter(scope=str(Scope.marketing))["contact_id"].unique().to_list()
+    newest = (
+        "SELECT contact_id, max(changed_at) AS at FROM consent_history WHERE contact_id IN :ids"
+        " AND change = 'opted_in' AND scope = 'marketing' AND cause <> 'file' GROUP BY 1"
+    )
+    with ledger.read() as tx:
+        return {row.contact_id: from_us(row.at) for row in select_in(tx, newest, ids)}
 
 
 def write_changes(tx: sa.Connection, changes: pl.DataFrame) -> None:

@@ -26,9 +26,8 @@ from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.landing import FileStat
 from resources.ledger import Lease, chunks, select_in
-from resources.outbox import REFUSED_MARKETING
 from resources.quarantine import put_aside
-from resources.statuses import Folded
+from resources.statuses import REFUSED_MARKETING, Folded
 
 MESSAGE_EVENTS: dict[str, pl.DataType] = {
     "wamid": pl.String(),

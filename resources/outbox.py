@@ -26,9 +26,6 @@ from resources.tables import sender as senders
 RETRY_SECONDS = (2.0, 10.0, 40.0)
 """Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
 
-REFUSED_MARKETING = "refused_131050"
-"""The cause of an opt-out that a lane has written and that is not with the contact yet."""
-
 PAIR_SECONDS = 4.0
 PAIR_LONGEST = 256.0
 """131056: 4^n seconds for that person, as Meta asks; capped, because the message expires by itself."""
@@ -248,7 +245,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
             if action is Action.stop_template:
                 _hold_templates(tx, ids, "DISABLED", first.code, now)
             statuses.note_unreachable(tx, [i for i, o in outcomes if o.code == UNDELIVERABLE], UNDELIVERABLE, now)
-            _opt_out_marketing(tx, [i for i, o in outcomes if o.code == MARKETING_STOPPED], now)
+            statuses.refuse_marketing(tx, [i for i, o in outcomes if o.code == MARKETING_STOPPED], now)
             woken += ids
     statuses.wake(tx, woken, now)
     mark_dirty(tx, "message", [one.id for one in settled])
@@ -315,18 +312,6 @@ def _hold_templates(tx: sa.Connection, ids: Sequence[int], status: str, code: in
             " ON CONFLICT (name, language) DO UPDATE SET status = excluded.status, code = excluded.code",
             (row.template, row.language, status, code, now),
         )
-
-
-def _opt_out_marketing(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
-    """131050: no marketing to this person from now on. `deliveries` writes it to the contact at the next pass."""
-    for row in select_in(tx, "SELECT contact_id, phone FROM message WHERE id IN :ids", ids):
-        for subject in (f"contact:{row.contact_id}", f"phone:{row.phone}"):
-            tx.exec_driver_sql(
-                "INSERT INTO suppression (subject, scope, cause, changed_at) VALUES (?, 'marketing', ?, ?)"
-                " ON CONFLICT (subject) DO UPDATE SET scope = 'marketing', cause = excluded.cause,"
-                " changed_at = excluded.changed_at WHERE suppression.scope = 'file'",
-                (subject, REFUSED_MARKETING, now),
-            )
 
 
 def recover(ledger: Ledger, wall: int, now: int, lease: Lease | None = None) -> int:

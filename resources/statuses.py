@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from journey.codes import UNDELIVERABLE
+from journey.codes import MARKETING_STOPPED, UNDELIVERABLE
 from journey.words import Status
 from resources.ledger import mark_dirty, select_in
 from resources.tables import early_status
+
+REFUSED_MARKETING = "refused_131050"
+"""The cause of an opt-out that is in force and not with the contact yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,18 @@ def note_unreachable(tx: sa.Connection, message_ids: Sequence[int], code: int, n
         )
 
 
+def refuse_marketing(tx: sa.Connection, message_ids: Sequence[int], now: int) -> None:
+    """131050: no marketing to these people from now on. `deliveries` writes it to the contacts at the next pass."""
+    for row in select_in(tx, "SELECT contact_id, phone FROM message WHERE id IN :ids", message_ids):
+        for subject in (f"contact:{row.contact_id}", f"phone:{row.phone}"):
+            tx.exec_driver_sql(
+                "INSERT INTO suppression (subject, scope, cause, changed_at) VALUES (?, 'marketing', ?, ?)"
+                " ON CONFLICT (subject) DO UPDATE SET scope = 'marketing', cause = excluded.cause,"
+                " changed_at = excluded.changed_at WHERE suppression.scope = 'file'",
+                (subject, REFUSED_MARKETING, now),
+            )
+
+
 def keep_early(tx: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
     """Keep statuses whose wamid no message bears yet (columns of `early_status`)."""
     if rows:
@@ -132,6 +147,8 @@ def join_early(tx: sa.Connection, accepted: Sequence[tuple[int, str]], now: int)
         [Folded(ids[r.wamid], r.wamid, r.status, r.status_at, r.error_code, r.error_title) for r in found],
         now,
     )
+    refused = [ids[r.wamid] for r in found if r.status == Status.failed and r.error_code == MARKETING_STOPPED]
+    refuse_marketing(tx, refused, now)
     tx.execute(early_status.delete().where(early_status.c.wamid.in_({r.wamid for r in found})))
 
 
