@@ -17,14 +17,15 @@ from journey.clock import to_us
 from journey.steps import MessageStep
 from journey.words import MessageState, ParticipantState, SkipReason
 from pipelines.rendering import ARRIVED, rendered_for
+from pipelines.standing import DUE, due
 from resources.home import Home
 from resources.ledger import Lease, chunks, mark_dirty
 from resources.outbox import message_uid
 
-ARRIVED_SQL = """
+ARRIVED_SQL = f"""
 SELECT p.id, p.contact_id, p.step, p.visit, p.key, p.occurrence, p.priority, p.attributes, p.not_after
 FROM participant p
-WHERE p.left_at IS NULL AND p.state = 'active' AND p.wake_at <= :now AND p.campaign = :campaign
+WHERE {DUE}
   AND NOT EXISTS (SELECT 1 FROM message m WHERE m.participant_id = p.id AND m.step = p.step AND m.visit = p.visit)
   AND NOT EXISTS (SELECT 1 FROM skip s WHERE s.participant_id = p.id AND s.step = p.step AND s.visit = p.visit)
 """
@@ -34,10 +35,10 @@ def plan(home: Home, lease: Lease, now: datetime) -> int:
     """Plan a message, or a skip, for everyone who has arrived at a message step. Gives how many people."""
     planned = 0
     for campaign in home.project.live_campaigns().values():
-        arrived = home.ledger.frame(ARRIVED_SQL, ARRIVED, {"now": to_us(now), "campaign": campaign.name})
-        for (name,), group in arrived.partition_by("step", as_dict=True, maintain_order=True).items():
-            step = campaign.steps.get(str(name))
-            if isinstance(step, MessageStep):
+        steps = campaign.message_steps()
+        for one in due(home, campaign, to_us(now), steps):
+            group, step = home.ledger.frame(ARRIVED_SQL, ARRIVED, one.params()), steps[one.step]
+            if group.height:
                 _write(home, lease, campaign, step, rendered_for(home, campaign, step, group, now), now)
                 planned += group.height
     return planned

@@ -7,13 +7,14 @@ lanes send; a live pass makes one a second.
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipelines.advance import advance, settle_unknown
+from pipelines.advance import advance
 from pipelines.enter import enter
 from pipelines.holding import hold_and_expire
 from pipelines.letting_in import Entered
 from pipelines.plan import plan
 from pipelines.signals import look_at_events, look_back
 from pipelines.take_in import TakenIn, take_in
+from pipelines.unknown import settle_unknown
 from resources.home import Home
 from resources.ledger import Lease
 

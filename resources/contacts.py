@@ -87,6 +87,10 @@ class Contacts:
         """The names of the properties that contacts have."""
         return list(self.types())
 
+    def kinds(self) -> dict[str, Kind]:
+        """What each column holds that filters and conditions may name."""
+        return {one: _KINDS[kind] for one, kind in _SQL.items() if one not in _HIDDEN} | self.types()
+
     def loaded(self) -> bool:
         """Whether any contact was ever taken in."""
         return any(self.files())
@@ -229,7 +233,7 @@ class Contacts:
         DuckDB. `default`: what `opted_in` is for people of whom nothing is known."""
         types = self.types()
         sql = dict(_SQL) | {one: DUCKDB[kind] for one, kind in types.items()}
-        columns: dict[str, Kind] = {one: _KINDS[kind] for one, kind in _SQL.items() if one not in _HIDDEN} | types
+        columns = self.kinds()
         base, delta = ([str(path) for path in files] for files in self.files())
         shown = ", ".join(
             f"coalesce(opted_in, {str(default).lower()}) as opted_in" if one == "opted_in" else quoted(one)

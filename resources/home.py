@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import polars as pl
 import sqlalchemy as sa
 
-from journey.problems import UsageError
+from journey.problems import SegmentError, UsageError
 from resources.bodies import Bodies
 from resources.contacts import Contacts
 from resources.events import Events
@@ -29,9 +30,11 @@ from resources.project import Paths, Project
 from resources.segments import Audience, evaluate, returned
 from resources.settings import Secrets, load_secrets
 from resources.tables import campaign as campaigns
+from resources.tables import lake_file
 
 HOME = "ESTAFETTE_HOME"
 NOW = "ESTAFETTE_NOW"
+_WHAT_SEGMENTS_SEE = ("contacts", "contacts_delta", "events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Home:
     def __init__(self, path: Path, clock: Clock | None = None, wall: Callable[[], float] = time.time) -> None:
         self.path, self.clock, self.wall = path.resolve(), clock or Clock(), wall
         self.paths = Paths(self.path)
+        self._members: dict[str, tuple[object, pl.Series | SegmentError]] = {}
+        self._said: dict[str, bool] = {}
         if self.clock.turned and self.secrets.is_meta:
             raise UsageError(
                 "the clock can't be turned while messages go to Meta",
@@ -145,6 +150,33 @@ class Home:
         tables = self.contacts.tables(self.events, settings.consent.default == "opted_in")
         timezone = ZoneInfo(settings.timezone)
         return evaluate(name, self.project.segments, tables, now, timezone)
+
+    def members(self, name: str, now: datetime) -> pl.Series:
+        """The ids of who is in a segment now, evaluated once for all who ask at this time, of the same contacts and
+        events. SegmentError where it is refused or fails."""
+        with self.ledger.read() as tx:
+            newest = tx.execute(sa.select(sa.func.max(lake_file.c.id)).where(lake_file.c.name.in_(_WHAT_SEGMENTS_SEE)))
+            state = (now, newest.scalar(), id(self.project))
+        known = self._members.get(name)
+        if known is None or known[0] != state:
+            try:
+                found: pl.Series | SegmentError = self.segment(name, now).frame.get_column("contact_id")
+            except SegmentError as error:
+                found = error
+            known = self._members[name] = (state, found)
+        if isinstance(known[1], SegmentError):
+            raise known[1]
+        return known[1]
+
+    def say(self, what: str) -> None:
+        """Something that whoever runs this should know, once."""
+        self._said.setdefault(what, False)
+
+    def said(self) -> list[str]:
+        """What was said and not asked for yet: for the log of the run."""
+        news = [what for what, told in self._said.items() if not told]
+        self._said.update(dict.fromkeys(news, True))
+        return news
 
     def segment_columns(self, name: str) -> tuple[str, ...]:
         """The further columns that an SQL segment returns, without running it. SegmentError: it can't run."""

@@ -193,6 +193,7 @@ sa.Index(
     "participant_due",
     participant.c.campaign,
     participant.c.wake_at,
+    participant.c.step,
     sqlite_where=participant.c.left_at.is_(None),
     postgresql_where=participant.c.left_at.is_(None),
 )
@@ -460,6 +461,15 @@ waiting_entry = sa.Table(
     sa.Column("since", sa.BigInteger, nullable=False),
     sa.Column("until", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("campaign", "entry", "occurrence", "contact_id", "key"),
+)
+
+#: How often a participant has been at a step that sends nothing and lies in a loop (message steps: `message`, `skip`).
+visited = sa.Table(
+    "visited",
+    metadata,
+    sa.Column("participant_id", sa.Integer, primary_key=True),
+    sa.Column("step", sa.Text, primary_key=True),
+    sa.Column("visits", sa.Integer, nullable=False),
 )
 
 #: An event that somebody at a `wait_for` step waits for: the earliest one of each branch (its number from 1).

@@ -308,8 +308,8 @@ def test_who_is_woken_by_a_lane_while_waits_are_written_stays_awake(make_home, m
     (one,) = outbox.turn([], 10, stage.us, int(stage.wall * 1e6)).claimed
     stage.status(1, "read")
 
-    def meanwhile(campaign: Campaign, frame, now):
-        found = decide(campaign, frame, now)
+    def meanwhile(campaign: Campaign, step, people, now):
+        found = decide(campaign, step, people, now)
         outbox.turn([Settled(one.id, accepted(one))], 0, stage.us, int(stage.wall * 1e6))
         return found
 

@@ -1,0 +1,59 @@
+"""Messages that stayed unknown: whether they went out, nobody can say.
+
+What belongs here: what a campaign's `when_unknown` makes of them in time. A lane's part in it is `lane`; what a
+participant does meanwhile, `journey.cohort_message`.
+"""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from journey.clock import to_us
+from pipelines.standing import UNKNOWN_WALL
+from resources.home import Home
+from resources.ledger import US, Lease, chunks, mark_dirty, select_in
+from resources.outbox import send_again
+from resources.statuses import wake
+
+_UNKNOWN_SQL = """
+SELECT m.id
+FROM message m
+JOIN participant p ON p.id = m.participant_id AND p.step = m.step AND p.visit = m.visit AND p.left_at IS NULL
+WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.campaign = ?
+  AND m.attempted_at <= ? AND m.attempted_wall <= ?
+  AND NOT EXISTS (SELECT 1 FROM message c WHERE c.participant_id = m.participant_id AND c.step = m.step
+                  AND c.visit = m.visit AND c.copy > m.copy)
+"""
+
+
+def settle_unknown(home: Home, lease: Lease, now: datetime) -> int:
+    """Messages that stayed unknown as long as their campaign waits: failed, or sent again as a copy of their own."""
+    settled = 0
+    for campaign in home.project.live_campaigns().values():
+        rule = campaign.settings.when_unknown
+        if rule.then == "assume_sent":  # the participant goes on; the message stays what it is
+            continue
+        over = to_us(now) - rule.after // timedelta(microseconds=1)
+        wall = int((home.ledger.wall() - UNKNOWN_WALL) * US)
+        found = home.ledger.frame(_UNKNOWN_SQL, {"id": pl.Int64}, (campaign.name, over, wall)).to_series()
+        for part in chunks(found.len()):
+            settled += _settle(home, lease, rule.then, found[part].to_list(), now)
+    return settled
+
+
+def _settle(home: Home, lease: Lease, then: str, found: list[int], now: datetime) -> int:
+    with home.ledger.write(lease) as tx:  # one of which news came meanwhile is no longer unknown
+        rows = select_in(tx, "SELECT id FROM message WHERE state = 'unknown' AND id IN :ids", found)
+        ids = [int(row.id) for row in rows]
+        if ids:
+            if then == "fail":
+                tx.exec_driver_sql(
+                    "UPDATE message SET state = 'failed', failed_at = ?, error_title = 'no answer, taken as failed'"
+                    " WHERE id = ?",
+                    [(to_us(now), i) for i in ids],
+                )
+            else:
+                send_again(tx, ids, to_us(now))
+            wake(tx, ids, to_us(now))
+            mark_dirty(tx, "message", ids)
+    return len(ids)
