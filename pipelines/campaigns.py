@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Collection
 from datetime import datetime
 
+import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
@@ -16,10 +17,9 @@ from journey.campaign import ApiEntry, Campaign, Entry
 from journey.clock import to_us
 from resources.events import EventMark
 from resources.home import Home
-from resources.ledger import Lease, mark_dirty
+from resources.ledger import Lease, chunks, mark_dirty
 from resources.tables import campaign as campaigns
 from resources.tables import event_cursor as cursors
-from resources.tables import participant as participants
 from resources.tables import schedule as schedules
 
 TRIGGER = "trigger:"
@@ -41,6 +41,7 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
     with home.ledger.read() as tx:
         if not _news(tx, live):
             return live
+    _wake_inside(home, lease, live, at)
     with home.ledger.write(lease) as tx:
         known = {row.name: row for row in tx.execute(sa.select(campaigns))}
         seen = {(r.campaign, r.entry): r.digest for r in tx.execute(sa.select(schedules))}
@@ -52,7 +53,6 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
             elif (known[name].version, known[name].live) != (campaign.version, True):
                 values = {"version": campaign.version, "live": True}
                 tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
-                _wake_stranded(tx, campaign, at)
             for place, digest in _entries(campaign):
                 if seen.get((name, place)) != digest:
                     row = insert(schedules).values(campaign=name, entry=place, digest=digest, since=at)
@@ -108,16 +108,19 @@ def _forget_triggers(tx: sa.Connection, campaign: Campaign, looking: Collection[
         tx.execute(cursors.delete().where(cursors.c.name.in_(gone)))
 
 
-def _wake_stranded(tx: sa.Connection, campaign: Campaign, at: int) -> None:
-    """Who stands on a step that the new version no longer has is looked at now: their passage ends."""
-    rows = tx.execute(
-        participants.update()
-        .where(
-            participants.c.campaign == campaign.name,
-            participants.c.left_at.is_(None),
-            participants.c.step.not_in(list(campaign.steps)),
-        )
-        .values(wake_at=at)
-        .returning(participants.c.id)
-    )
-    mark_dirty(tx, "participant", list(rows.scalars()))
+def _wake_inside(home: Home, lease: Lease, live: dict[str, Campaign], at: int) -> None:
+    """Whoever is inside a campaign whose file is another now is looked at: the newest version says what they wait for,
+    whatever kind of step they stand at, and whether there still is such a step."""
+    with home.ledger.read() as tx:
+        known = tx.execute(sa.select(campaigns.c.name, campaigns.c.version, campaigns.c.live)).all()
+    for name, version, was_live in known:
+        if name not in live or (live[name].version, True) == (version, was_live):
+            continue
+        waiting = "SELECT id FROM participant WHERE campaign = ? AND left_at IS NULL AND coalesce(wake_at > ?, 1)"
+        ids = home.ledger.frame(waiting, {"id": pl.Int64}, (name, at)).to_series()
+        for part in chunks(ids.len()):
+            woken = ids[part].to_list()
+            with home.ledger.write(lease) as tx:
+                look = "UPDATE participant SET wake_at = ? WHERE id = ? AND left_at IS NULL"
+                tx.exec_driver_sql(look, [(at, one) for one in woken])
+                mark_dirty(tx, "participant", woken)

@@ -213,14 +213,6 @@ def test_an_update_gives_a_property_that_nobody_had_the_type_of_its_value(make_h
     assert stage.home.contacts.types()["since"] == "date"
 
 
-def test_a_value_that_does_not_fit_leaves_the_property_and_is_said(make_home):
-    text = campaign("  mark: {update: {set: {visits: many}}, next: hello}\n")
-    stage = entered(make_home, text, [person(0, visits="1"), person(1, visits="2")])
-    assert stage.home.contacts.frame(["visits"])["visits"].sort().to_list() == [1, 2]
-    assert "visits" in stage.home.said()[0]
-    assert standing(stage) == {"c0": "hello", "c1": "hello"}
-
-
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
@@ -264,3 +256,19 @@ def test_not_after_does_not_bound_what_is_reached_through_a_wait(make_home):
     assert standing(stage) == {"c0": "pause"}
     stage.later(days=1).turn()
     assert stage.states() == {"planned": 1}
+
+
+# -- files that change -------------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_becomes_another_kind_decides_as_what_it_is_now(make_home):
+    stage = entered(make_home, campaign("  first: {delay: {for: 5d}, next: hello}\n"), 2)
+    stage.campaign(campaign("  first:\n    message: {template: order, language: fr}\n    next: hello\n")).turn()
+    assert stage.rows("SELECT step FROM message") == [("first",), ("first",)]
+    stage.send()
+    stage.campaign(
+        campaign("  first: {wait_for: {within: 1d, branches: [{event: visit, next: hello}], else: reminder}}\n")
+    ).turn()
+    assert set(standing(stage).values()) == {"first"}
+    stage.later(days=1).turn()
+    assert set(standing(stage).values()) == {"reminder"}
