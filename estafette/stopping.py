@@ -16,6 +16,7 @@ from journey.problems import EstafetteError, UsageError
 from journey.spelling import suggest
 from resources.home import Home
 from resources.ledger import US
+from resources.spending import begin_anew
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 
@@ -109,7 +110,9 @@ def _campaign(home: Home, name: str) -> tuple[int | None, int]:
         stood = None if row.stopped_at is None else max(0, to_us(home.clock()) - row.stopped_at)
         if stood is not None:
             tx.exec_driver_sql(_GIVE_BACK, {"now": to_us(home.clock()), "stopped": row.stopped_at, "name": name})
-            tx.execute(campaigns.update().where(campaigns.c.name == name).values(stopped_at=None, stopped_why=None))
+            values = {"stopped_at": None, "stopped_why": None, "resumed_at": to_us(home.clock())}
+            tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
+            begin_anew(tx, name)
         waiting = tx.exec_driver_sql(
             "SELECT count(*) FROM message WHERE campaign = ? AND state IN ('planned', 'held')", (name,)
         ).scalar_one()

@@ -13,6 +13,7 @@ import dagster as dg
 
 from journey.clock import to_us
 from pipelines.dispatch import RUN_SECONDS
+from pipelines.holding import wait_is_over
 from resources.definitions import PASS, HomeResource
 from resources.home import Home
 from resources.ledger import US
@@ -95,10 +96,11 @@ def look(home: Home) -> Due:
             (now,),
         ).scalar_one()
         over = tx.exec_driver_sql("SELECT count(*) FROM waiting_entry WHERE until <= ?", (now,)).scalar_one()
+        wait = int(wait_is_over(tx, now, int(home.wall() * US)))
         senders = tx.exec_driver_sql("SELECT name FROM sender").scalars().all()
     held = [lease.name for lease in home.ledger.leases()]
     free = [name for name in senders if not any(lease.startswith(f"send:{name}:") for lease in held)]
-    messages = sum(backlog(home.ledger, now, int(home.wall() * US), free).values())
+    messages = wait + sum(backlog(home.ledger, now, int(home.wall() * US), free).values())
     files = home.landing.pending(home.wall())
     return Due(len(files), int(people), messages, int(occurrences) + int(over))
 

@@ -13,6 +13,7 @@ from pipelines.holding import hold_and_expire
 from pipelines.letting_in import Entered
 from pipelines.plan import plan
 from pipelines.signals import look_at_events, look_back
+from pipelines.stop_if import stop_by_rule
 from pipelines.take_in import TakenIn, take_in
 from pipelines.unknown import settle_unknown
 from resources.home import Home
@@ -38,8 +39,10 @@ class Turn:
 
 
 def settle(home: Home, lease: Lease, now: datetime) -> None:
-    """What time alone decides of messages: those unknown for long enough, those held or held too long."""
+    """What time alone decides of messages: those unknown for long enough, those held or held too long; and campaigns
+    that stop by their own rule."""
     settle_unknown(home, lease, now)
+    stop_by_rule(home, lease, now)
     hold_and_expire(home, lease, now)
 
 

@@ -86,13 +86,19 @@ def claim(tx: sa.Connection, claims: Sequence[tuple[int, int, str]], tag: str | 
 
 def give_back(tx: sa.Connection, message_ids: Iterable[int]) -> None:
     """Free the codes of messages that certainly never left: skipped, cancelled, or refused outright."""
-    _change(
+    ids = list(message_ids)
+    freed = _change(
         tx,
         "UPDATE coupon SET state = 'free', message_id = NULL, contact_id = NULL, claimed_at = NULL, tag = NULL"
         " WHERE state = 'claimed' AND message_id IN :ids AND id IN"
         " (SELECT coupon_id FROM message WHERE id IN :ids AND coupon_id IS NOT NULL) RETURNING id",
-        list(message_ids),
+        ids,
     )
+    if freed:  # what comes of such a message later is no longer the code's
+        gone = select_in(tx, "SELECT id, coupon_id FROM message WHERE id IN :ids AND coupon_id IS NOT NULL", ids)
+        tx.exec_driver_sql(
+            "UPDATE message SET coupon_id = NULL WHERE id = ?", [(row.id,) for row in gone if row.coupon_id in freed]
+        )
 
 
 def mark_sent(tx: sa.Connection, message_ids: Iterable[int]) -> None:
@@ -105,10 +111,10 @@ def mark_sent(tx: sa.Connection, message_ids: Iterable[int]) -> None:
     )
 
 
-def _change(tx: sa.Connection, statement: str, ids: list[int]) -> None:
-    if ids:
-        rows = select_in(tx, statement, ids)
-        mark_dirty(tx, "coupon", [int(row.id) for row in rows])
+def _change(tx: sa.Connection, statement: str, ids: list[int]) -> set[int]:
+    changed = {int(row.id) for row in select_in(tx, statement, ids)} if ids else set()
+    mark_dirty(tx, "coupon", changed)
+    return changed
 
 
 # -- tags --------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from journey.words import LeaveReason, ParticipantState
+from resources.coupons import give_back
 from resources.ledger import mark_dirty, select_in
 
 _STATES = {
@@ -57,15 +58,9 @@ def _cancel(tx: sa.Connection, which: str, ids: Sequence[int]) -> None:
     cancelled = select_in(
         tx,
         "UPDATE message SET state = 'cancelled', held_why = NULL"
-        f" WHERE state IN ('planned', 'held') AND {which} RETURNING id, coupon_id",
+        f" WHERE state IN ('planned', 'held') AND {which} RETURNING id",
         ids,
     )
-    mark_dirty(tx, "message", [int(row.id) for row in cancelled])
-    # A code that was claimed for what never went out is free again.
-    freed = select_in(
-        tx,
-        "UPDATE coupon SET state = 'free', message_id = NULL, contact_id = NULL, claimed_at = NULL, tag = NULL"
-        " WHERE state = 'claimed' AND id IN :ids RETURNING id",
-        [int(row.coupon_id) for row in cancelled if row.coupon_id is not None],
-    )
-    mark_dirty(tx, "coupon", [int(row.id) for row in freed])
+    gone = [int(row.id) for row in cancelled]
+    mark_dirty(tx, "message", gone)
+    give_back(tx, gone)

@@ -25,6 +25,8 @@ def _every_journey(tx: sa.Connection) -> None:
         "UPDATE message SET counted = 1 WHERE kind = 'template'",
         "CREATE INDEX message_counted ON message (planned_at, contact_id) WHERE counted",
         "ALTER TABLE message ADD COLUMN pair_tries INTEGER NOT NULL DEFAULT 0",
+        "DROP INDEX message_capped",
+        "CREATE INDEX message_capped ON message (contact_id, failed_at) WHERE error_code = 131049",
         "DROP INDEX message_expiry",
         "CREATE INDEX message_expiry ON message (campaign, expires_at) WHERE state IN ('planned', 'held')",
         "CREATE INDEX message_silent ON message (due_at) WHERE state = 'held' AND held_why = 'silent_hours'",

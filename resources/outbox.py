@@ -2,22 +2,24 @@
 
 What belongs here: the statements of the sending protocol. One `turn` is one commit: outcomes in, then claim and stamp
 the next few. The stamp (`attempted`) is on disk before the POST, so that a crash leaves a message `unknown` and never
-sends it twice. The claim looks at priority, due time, campaign, sender, template and consent, so that STOP and `stop`
-hold within a turn. The loop that posts is `pipelines.lane`; what Meta's codes ask for is `journey.codes`.
+sends it twice. The claim looks at priority, due time, silent hours, campaign, sender, template and consent, so that
+STOP and `stop` hold within a turn. The loop that posts is `pipelines.lane`; what Meta's codes ask for is
+`journey.codes`.
 """
 
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from journey.codes import MARKETING_STOPPED, UNDELIVERABLE, Action
+from journey.codes import MARKETING_CAP, MARKETING_STOPPED, UNDELIVERABLE, Action
 from journey.outcome import Outcome
 from journey.pacing import faster, slower
 from journey.words import Scope, SkipReason
-from resources import statuses
+from resources import coupons, spending, statuses
 from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.tables import campaign as campaigns
@@ -25,6 +27,12 @@ from resources.tables import sender as senders
 
 RETRY_SECONDS = (2.0, 10.0, 40.0)
 """Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
+
+WINDOW = timedelta(hours=24)
+"""The customer service window: free text goes out so long after the person's last message to the sender."""
+
+CAPPED = timedelta(hours=24)
+"""So long Meta's own cap (131049) keeps other marketing from a person."""
 
 PAIR_SECONDS = 4.0
 PAIR_LONGEST = 256.0
@@ -62,21 +70,24 @@ class Turn:
 
 _CANDIDATES = """
 SELECT m.priority, m.due_at, m.id, m.uid, m.copy, m.category, m.body_file, m.body_row, m.expires_at, m.held_why,
-       sc.scope AS contact_scope, sp.scope AS phone_scope, u.phone IS NOT NULL AS unreachable
+       m.contact_id, m.window_until, sc.scope AS contact_scope, sp.scope AS phone_scope,
+       u.phone IS NOT NULL AS unreachable, m.category = 'MARKETING' AND EXISTS (SELECT 1 FROM message x
+         WHERE x.error_code = 131049 AND x.contact_id = m.contact_id AND x.failed_at > ?) AS capped
 FROM message m
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
 LEFT JOIN suppression sc ON sc.subject = 'contact:' || m.contact_id
 LEFT JOIN suppression sp ON sp.subject = 'phone:' || m.phone
 LEFT JOIN unreachable u ON u.phone = m.phone
 WHERE m.sender = ? AND m.campaign = ? AND m.state = 'planned' AND m.due_at <= ? AND m.not_before <= ?
-  AND h.name IS NULL AND m.share % ? = ?
+  AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL AND m.share % ? = ?
 ORDER BY m.priority, m.due_at, m.id
 LIMIT ?
 """
 _CLAIMABLE = """
 FROM campaign c CROSS JOIN message m ON m.campaign = c.name
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
-WHERE c.live AND c.stopped_at IS NULL AND m.sender = ? AND m.state = 'planned' AND m.due_at <= ? AND h.name IS NULL"""
+WHERE c.live AND c.stopped_at IS NULL AND m.sender = ? AND m.state = 'planned' AND m.due_at <= ?
+  AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL"""
 _STAMP = """UPDATE message SET state = 'attempted', attempted_at = ?, attempted_wall = ?, lane = ?, held_why = NULL
   WHERE id = ?"""
 _HAND_BACK = (
@@ -91,9 +102,10 @@ _ACCEPT = """UPDATE message SET wamid = ?, accepted_at = MIN(?, COALESCE(accepte
 _FAIL = """UPDATE message SET state = 'failed', failed_at = ?, error_code = ?, error_title = ?
   WHERE id = ? AND state IN ('attempted', 'unknown')"""
 _UNKNOWN = "UPDATE message SET state = 'unknown', error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"
-# `tries` counts faults and 131056: being told to slow down, or a template on hold, uses up none of them.
+# `tries` counts faults, `pair_tries` 131056: being told to slow down, or a template on hold, uses up none of them.
 _LATER = """UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL,
-  tries = tries + ?, not_before = ?, error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"""
+  tries = tries + ?, pair_tries = pair_tries + ?,
+  not_before = ?, error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"""
 
 
 def lane_name(sender: str, share: int, shares: int) -> str:
@@ -132,7 +144,7 @@ class Outbox:
         claimed, stamps = [], []
         skips: list[tuple[int, SkipReason, str | None]] = []
         for row in rows:
-            reason = _refusal(row, now)
+            reason = _refusal(tx, row, self.sender, now)
             if reason is not None:
                 skips.append((row.id, *reason))
                 continue
@@ -149,12 +161,14 @@ class Outbox:
         """The next `want` of every campaign that may send, in the order of all: priority, due time, id."""
         may = sa.select(campaigns.c.name).where(campaigns.c.live, campaigns.c.stopped_at.is_(None))
         rows: list[sa.Row[Any]] = []
+        capped = now - CAPPED // timedelta(microseconds=1)
         for name in tx.execute(may).scalars().all():
-            rows += tx.exec_driver_sql(_CANDIDATES, (self.sender, name, now, wall, self.shares, self.share, want)).all()
+            params = (capped, self.sender, name, now, wall, now, self.shares, self.share, want)
+            rows += tx.exec_driver_sql(_CANDIDATES, params).all()
         return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
 
 
-def _refusal(row: sa.Row[Any], now: int) -> tuple[SkipReason, str | None] | None:
+def _refusal(tx: sa.Connection, row: sa.Row[Any], sender: str, now: int) -> tuple[SkipReason, str | None] | None:
     """Why a message that is next may not go out after all."""
     for scope in (row.contact_scope, row.phone_scope):
         if scope == Scope.file:
@@ -163,9 +177,27 @@ def _refusal(row: sa.Row[Any], now: int) -> tuple[SkipReason, str | None] | None
             return SkipReason.opted_out, f"opted out of {scope} after the message was planned"
     if row.unreachable:
         return SkipReason.invalid_phone, f"Meta said {UNDELIVERABLE} of this phone"
+    if row.capped:
+        return SkipReason.meta_marketing_cap, f"Meta said {MARKETING_CAP} of this person after the message was planned"
+    if row.window_until is not None and row.window_until <= now:
+        width = WINDOW // timedelta(microseconds=1)  # it may have been opened again since
+        if last_written(tx, [row.contact_id], sender).get(row.contact_id, 0) + width <= now:
+            return SkipReason.outside_service_window, f"the 24 hours after the last message to {sender} are over"
     if int(row.expires_at) < now:
         return (SkipReason(row.held_why) if row.held_why in set(SkipReason) else SkipReason.too_late), "held too long"
     return None
+
+
+def last_written(tx: sa.Connection, contact_ids: Sequence[str], sender: str) -> dict[str, int]:
+    """When each of these contacts last wrote to a sender (microseconds); who never did is left out."""
+    rows = select_in(
+        tx,
+        "SELECT contact_id, max(replied_at) AS wrote_at FROM reply WHERE contact_id IN :ids AND sender = :sender"
+        " GROUP BY contact_id",
+        contact_ids,
+        sender=sender,
+    )
+    return {str(row.contact_id): int(row.wrote_at) for row in rows}
 
 
 def skip(tx: sa.Connection, rows: Sequence[tuple[int, SkipReason, str | None]], now: int) -> None:
@@ -186,6 +218,8 @@ def skip(tx: sa.Connection, rows: Sequence[tuple[int, SkipReason, str | None]], 
         "UPDATE message SET state = 'skipped', held_why = NULL WHERE id = ? AND state IN ('planned', 'held')",
         [(message_id,) for message_id in ids],
     )
+    skipped = select_in(tx, "SELECT id FROM message WHERE state = 'skipped' AND id IN :ids", ids)
+    coupons.give_back(tx, [int(row.id) for row in skipped])
     mark_dirty(tx, "message", ids)
     mark_dirty(tx, "skip", range(before + 1, int(tx.exec_driver_sql(last).scalar_one()) + 1))
     statuses.wake(tx, ids, now)
@@ -207,6 +241,8 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
         ids = [i for i, _ in outcomes]
         first = outcomes[0][1]
         if action is Action.accepted:
+            spending.note_accepted(tx, ids)
+            coupons.mark_sent(tx, ids)
             tx.exec_driver_sql(_ACCEPT, [(o.wamid, now, now, i) for i, o in outcomes])
             statuses.join_early(tx, [(i, o.wamid) for i, o in outcomes if o.wamid is not None], now)
             woken += ids
@@ -217,7 +253,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
             tx.exec_driver_sql(_HAND_BACK, [(wall + US, i) for i in ids])
         elif action is Action.slow_down:
             _slow_down(tx, sender, ids, now, wall)
-            tx.exec_driver_sql(_LATER, [(0, wall + US // 2, o.code, o.title, i) for i, o in outcomes])
+            tx.exec_driver_sql(_LATER, [(0, 0, wall + US // 2, o.code, o.title, i) for i, o in outcomes])
         elif action in (Action.retry_soon, Action.pair_slow):
             woken += _try_again(tx, action, outcomes, now, wall)
         elif action in (Action.stop_sender, Action.hold_campaign, Action.hold_template, Action.media_unreachable):
@@ -229,7 +265,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
                 _hold_templates(tx, ids, "PAUSED", first.code, now)
             # A stopped sender, campaign or template keeps them from being claimed; media is tried again each minute.
             later = wall + (60 * US if action is Action.media_unreachable else 0)
-            tx.exec_driver_sql(_LATER, [(0, later, o.code, o.title, i) for i, o in outcomes])
+            tx.exec_driver_sql(_LATER, [(0, 0, later, o.code, o.title, i) for i, o in outcomes])
             if action in (Action.hold_template, Action.media_unreachable):
                 why = (
                     SkipReason.media_unreachable
@@ -241,7 +277,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
                     [(why.value, i) for i in ids],
                 )
         else:  # refused for good: this message, or its template, or its person
-            tx.exec_driver_sql(_FAIL, [(now, o.code, o.title, i) for i, o in outcomes])
+            _fail(tx, outcomes, now)
             if action is Action.stop_template:
                 _hold_templates(tx, ids, "DISABLED", first.code, now)
             statuses.note_unreachable(tx, [i for i, o in outcomes if o.code == UNDELIVERABLE], UNDELIVERABLE, now)
@@ -253,26 +289,33 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
     cancel_of_left(tx, [one.id for one in settled if one.outcome is None or one.outcome.action not in went])
 
 
+def _fail(tx: sa.Connection, outcomes: Sequence[tuple[int, Outcome]], now: int) -> None:
+    """Refused outright. What was unknown before may have gone out all the same, and keeps its coupon code."""
+    certain = select_in(tx, "SELECT id FROM message WHERE state = 'attempted' AND id IN :ids", [i for i, _ in outcomes])
+    tx.exec_driver_sql(_FAIL, [(now, o.code, o.title, i) for i, o in outcomes])
+    coupons.give_back(tx, [int(row.id) for row in certain])
+
+
 def _try_again(
     tx: sa.Connection, action: Action, outcomes: Sequence[tuple[int, Outcome]], now: int, wall: int
 ) -> list[int]:
     """Refusals that may be tried again; gives the ids of those that have had their tries."""
-    tries = {
-        r.id: int(r.tries)
-        for r in select_in(tx, "SELECT id, tries FROM message WHERE id IN :ids", [i for i, _ in outcomes])
-    }
+    pair = action is Action.pair_slow
+    counter = "pair_tries" if pair else "tries"
+    found = select_in(tx, f"SELECT id, {counter} AS tries FROM message WHERE id IN :ids", [i for i, _ in outcomes])
+    tries = {r.id: int(r.tries) for r in found}
     over: list[int] = []
     for i, outcome in outcomes:
         tried = tries.get(i, 0)
-        if action is Action.pair_slow:
+        if pair:
             wait = min(PAIR_LONGEST, PAIR_SECONDS**tried)
         elif tried < len(RETRY_SECONDS):
             wait = RETRY_SECONDS[tried]
         else:
-            tx.exec_driver_sql(_FAIL, (now, outcome.code, outcome.title, i))
+            _fail(tx, [(i, outcome)], now)
             over.append(i)
             continue
-        tx.exec_driver_sql(_LATER, (1, wall + int(wait * US), outcome.code, outcome.title, i))
+        tx.exec_driver_sql(_LATER, (not pair, pair, wall + int(wait * US), outcome.code, outcome.title, i))
     return over
 
 
@@ -340,7 +383,7 @@ def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None =
             name: int(
                 tx.exec_driver_sql(
                     f"SELECT count(*) FROM (SELECT 1 {_CLAIMABLE} AND m.not_before <= ? LIMIT 100000)",
-                    (name, now, wall),
+                    (name, now, now, wall),
                 ).scalar_one()
             )
             for name in running
@@ -353,7 +396,7 @@ def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int,
     with ledger.read() as tx:
         row = tx.exec_driver_sql(
             f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before <= ? LIMIT 1",
-            (sender, now, shares, share, until),
+            (sender, now, now, shares, share, until),
         ).one_or_none()
     return row is not None
 
@@ -372,7 +415,8 @@ def send_again(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
     """Plan a copy of messages whose outcome stayed unknown (`when_unknown: resend`), with an id of its own."""
     columns = (
         "participant_id, campaign, version, step, visit, contact_id, phone, sender, share, kind, template, language,"
-        " category, priority, body_file, body_row, author"
+        " category, priority, body_file, body_row, author, quiet_at, window_until, coupon_id, market, price, currency,"
+        " price_source"
     )
     for row in select_in(tx, "SELECT id, uid, copy FROM message WHERE id IN :ids", ids):
         copy = int(row.copy) + 1

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from journey.codes import MARKETING_STOPPED, UNDELIVERABLE
 from journey.words import Status
+from resources import coupons, spending
 from resources.ledger import mark_dirty, select_in
 from resources.tables import early_status
 
@@ -65,6 +66,10 @@ def fold(tx: sa.Connection, statuses: Sequence[Folded], now: int) -> None:
         return
     ids = sorted({s.message_id for s in statuses})
     unsettled = select_in(tx, "SELECT id FROM message WHERE accepted_at IS NULL AND id IN :ids", ids)
+    new = {int(row.id) for row in unsettled}
+    accepted = sorted(new & {s.message_id for s in statuses if s.status in _FOLD})  # whatever it says: Meta has it
+    spending.note_accepted(tx, accepted)
+    coupons.mark_sent(tx, accepted)
     for status, statement in _FOLD.items():
         rows = [
             {

@@ -332,8 +332,8 @@ sa.Index(
 #: Whom Meta's own cap on marketing held back (131049): no other marketing for a day.
 sa.Index(
     "message_capped",
-    message.c.failed_at,
     message.c.contact_id,
+    message.c.failed_at,
     sqlite_where=message.c.error_code == 131049,
     postgresql_where=message.c.error_code == 131049,
 )

@@ -77,6 +77,6 @@ def test_a_code_that_was_claimed_for_a_message_that_never_left_is_free_again(mak
     stage.send(want=1)
     take_out(stage)
     assert stage.rows("SELECT id, state, message_id, contact_id, tag FROM coupon ORDER BY id") == [
-        (1, "claimed", 1, "c0", "autumn_coupon"),
+        (1, "sent", 1, "c0", "autumn_coupon"),
         (2, "free", None, None, None),
     ]

@@ -1,0 +1,71 @@
+"""stop_if: campaigns that stop by themselves, because too much fails or it costs too much.
+
+What belongs here: what each pass looks at while a campaign runs. It then stops like `estafette stop`, with the reason;
+`resume` says yes to what was, and counting begins anew. `audience_above` is asked before anyone enters (`enter`).
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from journey.campaign import Campaign
+from journey.clock import to_us
+from journey.pricing import MILLION
+from resources.home import Home
+from resources.ledger import Lease
+from resources.spending import spent
+from resources.tables import campaign as campaigns
+
+ENOUGH = 200
+"""Attempts from which on a share of failures says something."""
+
+_FAILED = "SELECT count(*) FROM message WHERE campaign = ? AND state = 'failed' AND attempted_at >= ?"
+_ATTEMPTS = "SELECT count(*) FROM message WHERE campaign = ? AND attempted_at >= ? AND attempted_at IS NOT NULL"
+
+
+def stop_by_rule(home: Home, lease: Lease, now: datetime) -> dict[str, str]:
+    """Stop the live campaigns whose `stop_if` says so. Gives why, by campaign."""
+    ruled = {
+        name: campaign
+        for name, campaign in home.project.live_campaigns().items()
+        if campaign.settings.stop_if.failures_above is not None or campaign.settings.stop_if.cost_above is not None
+    }
+    if not ruled:
+        return {}
+    stopped: dict[str, str] = {}
+    with home.ledger.write(lease) as tx:
+        query = sa.select(campaigns.c.name, campaigns.c.resumed_at)
+        rows = tx.execute(query.where(campaigns.c.name.in_(list(ruled)), campaigns.c.stopped_at.is_(None))).all()
+        for row in rows:
+            why = _too_many_failures(tx, ruled[row.name], row.resumed_at or 0) or _too_expensive(tx, ruled[row.name])
+            if why is not None:
+                stopped[row.name] = why
+                values = {"stopped_at": to_us(now), "stopped_why": why}
+                tx.execute(campaigns.update().where(campaigns.c.name == row.name).values(**values))
+    return stopped
+
+
+def _too_many_failures(tx: sa.Connection, campaign: Campaign, since: int) -> str | None:
+    """Failures are counted first: they are few, and with fewer than the share of 200 no attempts need be."""
+    limit = campaign.settings.stop_if.failures_above
+    if limit is None:
+        return None
+    failed = int(tx.exec_driver_sql(_FAILED, (campaign.name, since)).scalar_one())
+    if failed <= round(limit * ENOUGH, 6):
+        return None
+    attempts = int(tx.exec_driver_sql(_ATTEMPTS, (campaign.name, since)).scalar_one())
+    if attempts < ENOUGH or failed <= round(limit * attempts, 6):
+        return None
+    shares = f"more than the {limit * 100:g}% of stop_if"
+    return f"{failed:,} of {attempts:,} attempts failed, {shares} (failures_above)"
+
+
+def _too_expensive(tx: sa.Connection, campaign: Campaign) -> str | None:
+    limit = campaign.settings.stop_if.cost_above
+    if limit is None:
+        return None
+    amount, currency = limit
+    cost = spent(tx, campaign.name, currency)
+    if cost <= amount * MILLION:
+        return None
+    return f"it cost {cost / MILLION:,.2f} {currency}, more than the {amount:,f} {currency} of stop_if (cost_above)"
