@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from journey.language_basics import Name, one_of, spelling
 from journey.language_rules import CapOrIgnore
 from journey.language_variables import NumberOrVariable, TextOrVariable, VariableFile, Variables, variable, variables
-from journey.reading import FileModel, SomeTime, example
+from journey.reading import FileModel, SomeTime, example, wrong
 from journey.spelling import nearest
 from journey.steps import (
     Coupons,
@@ -152,6 +152,18 @@ class TemplateFile(FileModel):
     frequency_cap: CapOrIgnore | None = Field(
         None, description="Instead of the campaign's: {messages: 2, per: 7d}, or ignore."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_kind(cls, value: object) -> object:
+        if isinstance(value, dict):
+            if "template" in value and "text" in value:
+                what = "a message has `template` and `text`; it can have only one of them"
+                raise wrong(what, "Keep one of the two.")
+            if nearest("template", map(str, value)) is None:
+                mend = "Write one, e.g. {template: welcome, language: fr}, or {text: Bonjour}."
+                raise wrong("a message has none of `template`, `text`", mend)
+        return value
 
     def message(self) -> TemplateMessage:
         """What the house knows it as."""

@@ -64,7 +64,8 @@ def _weekday(value: object) -> int:
 
 def _share(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise wrong(f"{value} is a number without a percent sign", f"Write {value}%, if that is what is meant.")
+        meant = value * 100 if 0 < value < 1 else value
+        raise wrong(f"{value} is a number without a percent sign", f"Write {meant:g}%, if that is what is meant.")
     found = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise wrong("a share is written in percent", "Write e.g. 5%.")

@@ -164,6 +164,12 @@ def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _button(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise wrong("a button's label or position is wanted here", "Write e.g. Acheter, or 0 for the first.")
+    return value
+
+
 class WaitBranchFile(FileModel):
     """One thing that is waited for: an event, an answer, a read, or a tap on a counted link."""
 
@@ -183,7 +189,9 @@ class WaitBranchFile(FileModel):
     )
     read: Name | None = Field(None, description="The step whose message is read.")
     click: Name | None = Field(None, description="The step whose counted link is tapped.")
-    button: Name | int | None = Field(None, description="The button's label or position from 0; without it, any.")
+    button: Annotated[Name | int, BeforeValidator(_button)] | None = Field(
+        None, description="The button's label or position from 0; without it, any."
+    )
     next: Name = Field(description="The step that follows, or end.")
 
     @model_validator(mode="after")

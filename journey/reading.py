@@ -107,7 +107,8 @@ def read_model(source: Source, model: type[Model]) -> tuple[Model | None, list[P
             source.line(path),
             dotted(path),
             "there is no value" if isinstance(path[-1], int) else f"`{path[-1]}` has no value",
-            "Give it one, or remove the line.",
+            _example(model, path).replace("Write e.g.", "Give it one, e.g.").replace("}.", "}, or remove the line.")
+            or "Give it one, or remove the line.",
         )
         for path in empty
     ]
@@ -120,7 +121,10 @@ def read_model(source: Source, model: type[Model]) -> tuple[Model | None, list[P
         for one in errors:
             missing = one["type"] == "missing"
             path = source.path(one["loc"], missing=missing)
-            if not (path in misspelt if missing else path in empty):
+            hidden = one["type"] == "wrong" and any(
+                path == place[:-1] for place in empty
+            )  # what the empty key would be
+            if not (path in misspelt if missing else path in empty or hidden):
                 problems.append(_problem(source, model, one))
     problems.sort(key=lambda problem: (problem.line, problem.field))
     return (None, problems) if problems else (read, [])
@@ -149,8 +153,13 @@ def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Pro
         about = _description(model, path)
         what, mend = f"`{name}` is missing", f"Add `{name}:`" + (f" ({about})." if about else ".")
     elif kind == "extra_forbidden":
+        beside = source.value(path[:-1])
+        others = [str(key) for key in beside if key != path[-1]] if isinstance(beside, dict) else []
         known = _known_keys(model, path[:-1])
         what, mend = f"unknown key `{name}`", suggest(name, known, none="Remove it.")
+        if name in known:
+            listed = " and ".join(f"`{one}`" for one in others)
+            what, mend = f"`{name}` has no place beside {listed}", "Remove one or the other."
     elif kind == "literal_error":
         known = set(re.findall(r"'([^']*)'", str(context["expected"])))
         what = f"{_shown(found)} is not one of the words of `{name}`"
@@ -178,8 +187,8 @@ def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Pro
 
 _WANTED = {
     "string_type": ("text", "Write a text."),
-    "int_type": ("a whole number", "Write digits without quotes."),
-    "float_type": ("a number", "Write digits without quotes."),
+    "int_type": ("a whole number", "Write digits without quotes, e.g. 50."),
+    "float_type": ("a number", "Write digits without quotes, e.g. 50."),
     "bool_type": ("true or false", "Write `true` or `false`, without quotes."),
     "list_type": ("a list", "Start each item with `- `, or write [a, b]."),
     "dict_type": ("a mapping (`key: value`)", "Write `key: value` lines, indented under it."),
@@ -209,11 +218,11 @@ def _flow(value: object) -> str:
     return text if _UNQUOTED.fullmatch(text) else f'"{text}"'
 
 
-_UNQUOTED = re.compile(r"[A-Za-z_][\w/:. -]*|[0-9]{1,3}[smhdw]?")
+_UNQUOTED = re.compile(r"[A-Za-z_][\w/:. -]*|[-+]?[0-9.]+[smhdw%]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}")
 
 
 def _example(model: type[FileModel], path: Path) -> str:
-    examples = [_flow(one) for node in _walk(model, path) for one in node.get("examples", [])]
+    examples = dict.fromkeys(_flow(one) for node in _walk(model, path) for one in node.get("examples", []))
     return f"Write e.g. {' or '.join(examples)}." if examples else ""
 
 

@@ -405,7 +405,7 @@ def test_models_cannot_be_changed() -> None:
         ("audience: {segment: loyal}", "webhook: {}", 3, "entries[0].webhook", "Known: `api`, `audience`, `trigger`."),
         ("template: hello", "tmplate: hello", 5, "steps.hello.message.tmplate", "Did you mean `template`?"),
         ("fr}}", "fr}, delay: {for: 3d}}", 5, "steps.hello", "a step has `message` and `delay`"),
-        ("fr}}", "fr, text: x}}", 5, "steps.hello.message.text", "unknown key `text`"),
+        ("fr}}", "fr, text: x}}", 5, "steps.hello.message", "a message has `template` and `text`"),
         ("language: fr", "language: {user: x, fallbak: fr}", 5, "steps.hello.message.language.fallbak", "`fallback`?"),
         ("fr}}", "fr, header: {gif: x}}}", 5, "steps.hello.message.header.gif", "unknown key `gif`"),
         # missing
@@ -475,6 +475,72 @@ def test_models_cannot_be_changed() -> None:
         ("fr}}", "fr, buttons: {Buy: x}}}", 5, "steps.hello.message.buttons.Buy", "Write e.g. {user: first_name"),
         ("fr}}", "fr, expires: 0h}}", 5, "steps.hello.message.expires", "zero"),
         ("language: fr", "language: 3", 5, "steps.hello.message.language", "quotes"),
+        # entries
+        ("{audience: {segment: loyal}}", "{}", 3, "entries[0]", "none of `audience`, `trigger`, `api`"),
+        ("{audience: {segment: loyal}}", "{api: }", 3, "entries[0].api", "e.g. {attributes: [offer, survey_id]}, or"),
+        ("{audience: {segment: loyal}}", "{api: {}, trigger: {event: a}}", 3, "entries[0]", "`trigger` and `api`"),
+        ("{audience: {segment: loyal}}", "{api: {attributes: [a, a]}}", 3, "entries[0].api.attributes", "there twice"),
+        ("audience: {segment: loyal}", "trigger: {}", 3, "entries[0].trigger.event", "`event` is missing"),
+        ("audience: {segment: loyal}", "trigger: purchase", 3, "entries[0].trigger", "Write e.g. {event: order"),
+        (
+            "audience: {segment: loyal}",
+            "trigger: {event: a, where: {b: {at_lest: 2}}}",
+            3,
+            "entries[0].trigger.where.b.at_lest",
+            "Did you mean `at_least`?",
+        ),
+        (
+            "audience: {segment: loyal}",
+            "trigger: {event: a, active: {}}",
+            3,
+            "entries[0].trigger.active",
+            "neither `from` nor `to`",
+        ),
+        (
+            "audience: {segment: loyal}",
+            "trigger: {event: a, active: 2026-01-01}",
+            3,
+            "entries[0].trigger.active",
+            "Write e.g. {from: 2026-11-01, to: 2026-12-31}.",
+        ),
+        ("audience: {segment: loyal}", "trigger: {event: a, max_age: 0h}", 3, "entries[0].trigger.max_age", "zero"),
+        (
+            "audience: {segment: loyal}",
+            "trigger: {event: a, contacts: ids}",
+            3,
+            "entries[0].trigger.contacts",
+            "{event: member_ids}",
+        ),
+        # rules
+        ("main", "main\nsettings: {silent_hours: {from: 21:00}}", 3, "settings.silent_hours", "no `to`"),
+        ("main", "main\nsettings: {silent_hours: night}", 3, "settings.silent_hours", "Known: `none`. Or write e.g."),
+        ("main", "main\nsettings: {frequency_cap: none}", 3, "settings.frequency_cap", "Did you mean `ignore`?"),
+        ("main", "main\nsettings: {control_group: 5}", 3, "settings.control_group", "Write 5%"),
+        ("main", "main\nsettings: {control_group: 0.05}", 3, "settings.control_group", "Write 5%"),
+        ("main", "main\nsettings: {control_group: 100%}", 3, "settings.control_group", "less than 100%"),
+        ("main", "main\nsettings: {goals: [purchase]}", 3, "settings.goals[0]", "Write e.g. {event: purchase"),
+        ("main", "main\nsettings: {goals: [{event: a, within: 0d}]}", 3, "settings.goals[0].within", "zero"),
+        ("main", "main\nsettings: {exit_on: [{event: a, within: 3d}]}", 3, "settings.exit_on[0].within", "unknown key"),
+        ("main", "main\nsettings: {stop_if: {}}", 3, "settings.stop_if", "stops nothing"),
+        ("main", "main\nsettings: {stop_if: {audience_above: 0}}", 3, "settings.stop_if.audience_above", "from 1"),
+        ("main", "main\nsettings: {stop_if: {failures_above: 5}}", 3, "settings.stop_if.failures_above", "5%"),
+        ("main", "main\nsettings: {stop_if: {cost_above: 200}}", 3, "settings.stop_if.cost_above", "e.g. 200 EUR"),
+        ("main", "main\nsettings: {stop_if: {cost_above: 200 €}}", 3, "settings.stop_if.cost_above", "three letters"),
+        ("main", "main\nsettings: {stop_if: {cost_above: 0 EUR}}", 3, "settings.stop_if.cost_above", "first message"),
+        # messages
+        ("{template: hello, language: fr}", "{}", 5, "steps.hello.message", "none of `template`, `text`"),
+        ("{template: hello, language: fr}", "{txt: a}", 5, "steps.hello.message.txt", "Did you mean `text`?"),
+        ("template: hello,", "text: hello,", 5, "steps.hello.message.language", "has no place beside `text`"),
+        ("fr}}", "fr, coupons: autumn}}", 5, "steps.hello.message.coupons", "Write e.g. {pool: autumn"),
+        ("fr}}", "fr, frequency_cap: {per: 7d}}}", 5, "steps.hello.message.frequency_cap.messages", "is missing"),
+        ("fr}}", "fr, buttons: {A: {lnk: x}}}}", 5, "steps.hello.message.buttons.A.lnk", "Did you mean `link`?"),
+        ("fr}}", "fr, buttons: {A: {link: x, user: y}}}}", 5, "steps.hello.message.buttons.A.user", "beside `link`"),
+        ("fr}}", "fr, header: {location: x}}}", 5, "steps.hello.message.header.location", "Write e.g. {latitude: 48"),
+        # answers
+        ("fr}}", "fr}, on_reply: {}}", 5, "steps.hello.on_reply.within", "`within` is missing"),
+        ("fr}}", "fr}, on_reply: {within: 1d, answers: {1: a, '1': b}}}", 5, "steps.hello.on_reply.answers", "twice"),
+        ("fr}}", "fr}, on_reply: {within: 1d, answers: {a: }}}", 5, "steps.hello.on_reply.answers.a", "no value"),
+        ("fr}}", "fr}, on_reply: {within: 1d}, next: end}", 5, "steps.hello", "`next` and `on_reply`"),
         # the name
         ("name: autumn", "name: spring", 1, "name", "Write `name: autumn`"),
     ],
@@ -487,6 +553,86 @@ def test_a_mistake_is_one_finding_with_its_line_its_field_and_its_mend(
     found = findings(text)
     assert len(found) == 1, found
     assert found[0][:2] == (line, field)
+    assert words in found[0][2]
+
+
+@pytest.mark.parametrize(
+    ("step", "field", "words"),
+    [
+        ("{}", "", "none of `message`, `delay`, `wait_for`, `split`, `experiment`, `update`"),
+        ("{delay: {for: 3d}, on_skip: end}", "on_skip", "`on_skip` is for messages, and this step has a `delay`"),
+        ("{delay: 3d}", "delay", "Write e.g. {for: 3d} or {until: {event: appointment_at}, shift: -24h}."),
+        ("{delay: {}}", "delay", "none of `for`, `until`"),
+        ("{delay: {for: 3}}", "delay.for", "without a unit"),
+        ("{delay: {for: 3d, until: 18:00}}", "delay", "`for` and `until`"),
+        ("{delay: {for: 3d, shift: 2h}}", "delay.shift", "Add the two up"),
+        ("{delay: {until: 18:00, shift: 2h}}", "delay.shift", "Write the shifted time itself."),
+        ("{delay: {until: {event: x}, shift: 24}}", "delay.shift", "before (-24h) or after (2h)"),
+        ("{delay: {until: 1800}}", "delay.until", 'Write "18:00"'),
+        ("{delay: {until: monday}}", "delay.until", "no moment that can be waited for"),
+        ("{delay: {until: mon}}", "delay.until", "Write e.g. mon 09:00."),
+        ("{delay: {until: 2026-12-24}}", "delay.until", "Write e.g. 2026-12-24 09:00."),
+        ("{delay: {until: 2026-13-24 10:00}}", "delay.until", "no moment"),
+        ("{delay: {until: {}}}", "delay.until", "none of `event`, `user`"),
+        ("{delay: {until: {event: x}, if_past: skip}}", "delay.if_past", "Known: `continue`, `end`."),
+        ("{wait_for: {within: 3d, branches: []}}", "wait_for.branches", "is empty"),
+        ("{wait_for: {within: 3d, branches: [{event: x}]}}", "wait_for.branches[0].next", "is missing"),
+        ("{wait_for: {within: 3d, branches: [{next: end}]}}", "wait_for.branches[0]", "none of `event`, `reply_to`"),
+        (
+            "{wait_for: {within: 3d, branches: [{event: x, read: y, next: end}]}}",
+            "wait_for.branches[0]",
+            "`event` and `read`",
+        ),
+        (
+            "{wait_for: {within: 3d, branches: [{read: x, where: {a: b}, next: end}]}}",
+            "wait_for.branches[0].where",
+            "of an event only",
+        ),
+        (
+            "{wait_for: {within: 3d, branches: [{event: x, is: [a], next: end}]}}",
+            "wait_for.branches[0].is",
+            "of an answer only",
+        ),
+        (
+            "{wait_for: {within: 3d, branches: [{read: x, button: a, next: end}]}}",
+            "wait_for.branches[0].button",
+            "of a tap only",
+        ),
+        (
+            "{wait_for: {within: 3d, branches: [{click: x, button: [a], next: end}]}}",
+            "wait_for.branches[0].button",
+            "label or position",
+        ),
+        (
+            "{wait_for: {within: 3d, branches: [{event: x, where: {}, next: end}]}}",
+            "wait_for.branches[0].where",
+            "no condition",
+        ),
+        ("{wait_for: {within: 3d, branches: [{event: x, next: end}]}, next: end}", "next", "branches and `else`"),
+        ("{split: {else: end}}", "split.branches", "is missing"),
+        ("{split: {branches: [{user: country, next: end}]}}", "split.branches[0].user", "conditions are wanted"),
+        ("{split: {branches: [{usr: {a: b}, next: end}]}}", "split.branches[0].usr", "Did you mean `user`?"),
+        ("{split: {branches: [{segment: a, next: end}]}, next: end}", "next", "no place beside `split`"),
+        ("{experiment: {}}", "experiment", "is empty"),
+        ("{experiment: {a: 50}}", "experiment.a", "Write e.g. {weight: 50, next: offer}."),
+        ("{experiment: {a: {weight: 0, next: end}}}", "experiment.a.weight", "above 0"),
+        ("{experiment: {a: {weight: .inf, next: end}}}", "experiment.a.weight", "above 0"),
+        ("{experiment: {a: {weight: 50%, next: end}}}", "experiment.a.weight", "without quotes, e.g. 50"),
+        ("{experiment: {a b: {weight: 50, next: end}}}", "experiment.a b", "cannot name an arm"),
+        ("{experiment: {a: {weight: 50, next: end}}, next: end}", "next", "in its arms"),
+        ("{update: {}}", "update", "changes nothing"),
+        ("{update: {set: {a: [1]}}}", "update.set.a", "one value"),
+        ("{update: {set: {a: .nan}}}", "update.set.a", "no number"),
+        ("{update: {add_tags: a}}", "update.add_tags", "a list is wanted"),
+        ("{update: {add_tags: [a|b]}}", "update.add_tags[0]", "separates tags"),
+        ("{update: {add_tags: [a], remove_tags: [a]}}", "update", "added and removed"),
+    ],
+)
+def test_a_mistake_in_a_step_is_one_finding_with_its_field_and_its_mend(step: str, field: str, words: str) -> None:
+    text = MINIMAL.replace("{message: {template: hello, language: fr}}", step)
+    found = findings(text)
+    assert len(found) == 1, found
+    assert found[0][:2] == (5, f"steps.hello.{field}".rstrip("."))
     assert words in found[0][2]
 
 
