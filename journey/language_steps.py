@@ -107,7 +107,7 @@ def _tag(value: str) -> str:
 
 _VALUE_SCHEMA = {"type": ["string", "number", "boolean", "null"]}
 _Value = Annotated[Scalar | None, PlainValidator(_set_value), WithJsonSchema(_VALUE_SCHEMA)]
-Tags = list[Annotated[Name, AfterValidator(_tag)]]
+Tags = list[Annotated[Name, AfterValidator(_tag), Field(json_schema_extra={"pattern": r"^[^|]*[^|\s][^|]*$"})]]
 
 
 class UpdateFile(FileModel):
@@ -155,6 +155,13 @@ class StepFile(FileModel):
         {"message": {"template": "welcome", "language": "fr"}, "next": "pause"},
         {"delay": {"for": "3d"}, "next": "reminder"},
         one_of=DEEDS,
+        beside=dict.fromkeys(_OF_MESSAGES, "message"),
+        apart=(
+            *(("next", deed) for deed in _BRANCHING),
+            ("next", "on_read"),
+            ("next", "on_reply"),
+            ("on_read", "on_reply"),
+        ),
     )
 
     message: Message | None = Field(None, description="Sends a message: a template, or free text.")
@@ -165,6 +172,7 @@ class StepFile(FileModel):
         None,
         description="Draws an arm by its weight; a contact always draws the same.",
         examples=[{"a": {"weight": 50, "next": "offer"}, "b": {"weight": 50, "next": "offer_b"}}],
+        json_schema_extra={"propertyNames": {"pattern": f"^{NAME.pattern}$"}},
     )
     update: UpdateFile | None = Field(None, description="Writes properties and tags to the contact.")
     next: Name | None = Field(None, description="The step that follows a message, a delay or an update, or end.")

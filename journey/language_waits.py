@@ -96,7 +96,13 @@ class UntilFile(FileModel):
 _UntilText = Annotated[
     Until,
     PlainValidator(_until),
-    WithJsonSchema({"type": "string", "examples": ["18:00", "mon 09:00", "2026-12-24 09:00"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^([A-Za-z]{3} )?[0-9]{1,2}:[0-9]{2}$|^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}",
+            "examples": ["18:00", "mon 09:00", "2026-12-24 09:00"],
+        }
+    ),
 ]
 
 
@@ -120,7 +126,12 @@ Shift = Annotated[
 class DelayFile(FileModel):
     """Waits for so long, or until a moment."""
 
-    model_config = example({"for": "3d"}, {"until": {"event": "appointment_at"}, "shift": "-24h"}, one_of=_LENGTHS)
+    model_config = example(
+        {"for": "3d"},
+        {"until": {"event": "appointment_at"}, "shift": "-24h"},
+        one_of=_LENGTHS,
+        beside={"shift": "until"},
+    )
 
     length: SomeTime | None = Field(None, alias="for", description="How long: 3d.")
     until: (
@@ -164,6 +175,10 @@ def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+#: `[Oui, Yes]`, or `Oui`
+_ListOrText = BeforeValidator(_texts, json_schema_input_type=Annotated[list[Name], Field(min_length=1)] | Name)
+
+
 def _button(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise wrong("a button's label or position is wanted here", "Write e.g. Acheter, or 0 for the first.")
@@ -179,12 +194,13 @@ class WaitBranchFile(FileModel):
         {"read": "offer", "next": "more"},
         {"click": "offer", "button": "Acheter", "next": "more"},
         one_of=_WAITED,
+        beside={"where": "event", "is": "reply_to", "button": "click"},
     )
 
     event: Name | None = Field(None, description="The name of an event that the contact does.")
     where: Conditions | None = Field(None, description="Conditions on the event's properties; all must hold.")
     reply_to: Name | None = Field(None, description="The step whose message is answered.")
-    answers: Annotated[list[Name], BeforeValidator(_texts), Field(min_length=1)] | None = Field(
+    answers: Annotated[list[Name], Field(min_length=1), _ListOrText] | None = Field(
         None, alias="is", description="What counts as the answer: [Oui, Yes]; without it, any answer."
     )
     read: Name | None = Field(None, description="The step whose message is read.")

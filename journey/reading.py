@@ -6,7 +6,7 @@ particular file.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -33,11 +33,22 @@ Model = TypeVar("Model", bound=FileModel)
 SENTENCE_END = re.compile(r"(?<!\be\.g)\. ")
 
 
-def example(*values: dict[str, Any], one_of: tuple[str, ...] = ()) -> ConfigDict:
-    """A model's configuration with examples, for editors and for findings, and the keys of which exactly one stands."""
+def example(
+    *values: dict[str, Any],
+    one_of: tuple[str, ...] = (),
+    beside: Mapping[str, str] | None = None,
+    apart: tuple[tuple[str, str], ...] = (),
+) -> ConfigDict:
+    """A model's configuration with examples, for editors and for findings; and what editors are told of keys: those of
+    which exactly one stands, those that stand only `beside` another, and pairs that don't stand together."""
     schema: dict[str, Any] = {"examples": list(values)}
+    rules: list[dict[str, Any]] = [{"not": {"required": list(pair)}} for pair in apart]
     if one_of:
-        schema["allOf"] = [{"oneOf": [{"required": [key]} for key in one_of]}]
+        rules.insert(0, {"oneOf": [{"required": [key]} for key in one_of]})
+    if rules:
+        schema["allOf"] = rules
+    if beside:
+        schema["dependencies"] = {key: [owner] for key, owner in beside.items()}
     return ConfigDict(json_schema_extra=schema)
 
 

@@ -302,6 +302,17 @@ def test_the_schema_of_a_campaign_knows_its_keys_words_and_defaults() -> None:
     assert schema["$schema"].startswith("http://json-schema.org/draft-07")
 
 
+def test_the_schema_of_a_campaign_says_which_keys_stand_together() -> None:
+    parts = schemas()["campaign"]["$defs"]
+    deeds = ["message", "delay", "wait_for", "split", "experiment", "update"]
+    assert parts["StepFile"]["allOf"][0] == {"oneOf": [{"required": [deed]} for deed in deeds]}
+    assert {"not": {"required": ["on_read", "on_reply"]}} in parts["StepFile"]["allOf"]
+    assert parts["StepFile"]["dependencies"]["on_reply"] == ["message"]
+    assert parts["WaitBranchFile"]["dependencies"] == {"where": ["event"], "is": ["reply_to"], "button": ["click"]}
+    assert parts["SilentHoursFile"]["properties"]["days_off"]["items"]["enum"][0] == "mon"
+    assert parts["SettingsFile"]["properties"]["control_group"]["default"] == "0%"
+
+
 def test_there_is_a_schema_for_every_kind_of_file_that_people_write() -> None:
     assert set(schemas()) == {"campaign", "segment", "settings"}
 
