@@ -136,16 +136,13 @@ def rehearse(home: ThrowAway, name: str) -> Rehearsal:
     lease = home.ledger.take("pass", "rehearsal")
     assert lease is not None  # nobody else knows this ledger
     turn(home, lease)  # what is due anyhow; the campaign is known afterwards, with its cursors
-    with home.ledger.read() as tx:
-        person = _last(tx, "participant")
-        file = _last(tx, "lake_file")
-        pools = {row[0]: (int(row[1]), int(row[2])) for row in tx.exec_driver_sql(_POOLS_SQL, (to_us(now),)).all()}
     ids = add_occurrence(home, campaign, now) if campaign.audiences() else []
     _yes(home, name, ids, now)
     for place, entry in campaign.triggers():
         _again(home, lease, campaign, place, entry, now)
-    with home.ledger.read() as tx:
-        waiting = _waiting(tx, name)
+    with home.ledger.read() as tx:  # ids of passages that were taken out are given anew
+        person, file, waiting = _last(tx, "participant"), _last(tx, "lake_file"), _waiting(tx, name)
+        pools = {row[0]: (int(row[1]), int(row[2])) for row in tx.exec_driver_sql(_POOLS_SQL, (to_us(now),)).all()}
     found = turn(home, lease)
     for segment in found.entered.failed:
         home.segment(segment, now)  # raises what is wrong with it

@@ -181,3 +181,47 @@ def test_a_plan_is_kept_with_its_bodies(cli, home, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     assert cli("plan", "planned", "--out", str(file)).code == 2
+
+
+TRIGGERED = CAMPAIGN.replace("audience: {segment: everyone}", "trigger: {event: ordered, key: number, max_age: 6h}")
+EVENTS = """
+{"event": "ordered", "contact_id": "c1", "occurred_at": "2026-10-05T07:00:00Z", "properties": {"number": "A"}}
+{"event": "ordered", "contact_id": "c1", "occurred_at": "2026-10-05T07:10:00Z", "properties": {"number": "B"}}
+{"event": "ordered", "contact_id": "c2", "occurred_at": "2026-10-05T07:20:00Z", "properties": {}}
+{"event": "ordered", "contact_id": "c2", "occurred_at": "2026-10-04T07:20:00Z", "properties": {"number": "C"}}
+{"event": "ordered", "contact_id": "nobody", "occurred_at": "2026-10-05T07:30:00Z", "properties": {"number": "D"}}
+"""
+
+
+def test_a_trigger_is_planned_with_the_events_of_its_last_max_age(cli, home, tmp_path, box):
+    campaign(home, TRIGGERED)
+    people(cli, tmp_path)
+    events = tmp_path / "events.ndjson"
+    events.write_text(EVENTS.lstrip())
+    assert cli("import", str(events)).code == 0
+    told = cli("plan", "planned", "--json").json
+    assert told["outcomes"] == {"entered": 2, "refused": 1}
+    assert told["refused"][0]["detail"]  # says which property the event lacks
+    assert (told["messages"], told["waiting_for_their_contact"]) == (2, 1)
+    assert any("events of the last 6h" in note for note in told["notes"])
+    assert cli("tick").code == 0
+    assert len(box.accepted()) == 2
+    again = cli("plan", "planned", "--json").json
+    assert (again["outcomes"], again["messages"]) == (told["outcomes"], told["messages"])
+    assert again["waiting_for_their_contact"] == 1
+
+
+def test_a_campaign_that_only_the_api_enters_can_not_be_planned_and_that_is_no_failure(cli, home):
+    campaign(home, CAMPAIGN.replace("audience: {segment: everyone}", "api: {attributes: []}"))
+    found = cli("plan", "planned", "--json")
+    assert (found.code, found.json["plannable"]) == (0, False)
+    assert "by the API only" in cli("plan", "planned").out
+
+
+def test_whoever_asks_before_a_large_audience_sees_the_numbers_and_that_it_asks(cli, home, tmp_path):
+    text = CAMPAIGN.replace("steps:", "settings:\n  stop_if: {audience_above: 3}\nsteps:", 1)
+    campaign(home, text)
+    people(cli, tmp_path)
+    told = cli("plan", "planned", "--json").json
+    assert told["messages"] == 2
+    assert any("above stop_if.audience_above (3)" in note for note in told["notes"])
