@@ -23,7 +23,6 @@ from resources.ledger import Lease
 from resources.tables import quarantine
 
 SHOWN = 3  # reasons a file
-READ = ("contacts", "events", "coupons")
 
 
 def import_(session: Session, files: Sequence[Path], kind: str | None) -> None:
@@ -46,13 +45,14 @@ def take_in(home: Home, lease: Lease) -> list[TakenFile]:
 
 
 def _kind(given: str | None) -> Importable | None:
-    for known in get_args(Importable):
-        if given == known and known in READ:
+    kinds = get_args(Importable)
+    for known in kinds:
+        if given == known:
             found: Importable = known
             return found
     if given is None:
         return None
-    raise UsageError(f"there is no kind of file `{given}`", where="--as", mend=suggest(given, READ, none=""))
+    raise UsageError(f"there is no kind of file `{given}`", where="--as", mend=suggest(given, kinds, none=""))
 
 
 def _row(home: Home, taken: TakenFile, source: Path | None) -> dict[str, Any]:
@@ -95,6 +95,9 @@ def _draw(console: Console, rows: Sequence[dict[str, Any]], contacts: int) -> No
     ]
     console.print(show.table(columns, listed))
     for row in rows:
+        if row["kind"] in ("coupons", "requests") and row["unchanged"]:
+            dropped = f"{row['unchanged']:,} duplicate{'s' * (row['unchanged'] != 1)} dropped"
+            console.print(f"  {row['kind']}/{row['name']}: {dropped}", style="dim", soft_wrap=True)
         for one in row["reasons"]:
             console.print(
                 f"  {row['kind']}/{row['name']}:{one['line']}: {one['reason']}", style="yellow", soft_wrap=True
@@ -103,6 +106,4 @@ def _draw(console: Console, rows: Sequence[dict[str, Any]], contacts: int) -> No
             console.print(
                 f"  and {row['quarantined'] - len(row['reasons']):,} more; see the table quarantine", style="dim"
             )
-        if row["kind"] not in READ and not row["again"]:
-            console.print(f"  {row['kind']} are kept and not read yet", style="dim")
     console.print(f"{contacts:,} contact{'s' * (contacts != 1)} now.")

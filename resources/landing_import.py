@@ -1,7 +1,7 @@
 """Putting files into the landing zone from elsewhere: `estafette import FILE…`.
 
-What belongs here: telling contact, event and coupon files apart by their columns, and copying them so that nobody sees
-half of one. Taking them in is not done here.
+What belongs here: telling files of contacts, events, coupons and requests apart by their columns, and copying them so
+that nobody sees half of one. Taking them in is not done here.
 """
 
 import csv
@@ -21,7 +21,7 @@ from journey.problems import UsageError
 from resources.lake import parquet_schema
 from resources.landing import CSV, NDJSON, PARQUET
 
-Importable = Literal["contacts", "events", "coupons"]
+Importable = Literal["contacts", "events", "coupons", "requests"]
 _LOOKED_AT = 50  # lines of an NDJSON file
 _HEADER = 1 << 20  # bytes in which a header must end
 
@@ -39,8 +39,8 @@ def import_files(landing: Path, files: Iterable[Path], as_: Importable | None = 
 
 
 def tell(file: Path) -> Importable:
-    """What a file is by its columns: events have `event` and `occurred_at`, coupons `vouchers` or `code`, contacts a
-    phone or an id. UsageError where that says nothing."""
+    """What a file is by its columns: events have `event` and `occurred_at`, requests a `request_uuid` and a `campaign`,
+    coupons `vouchers` or `code`, contacts a phone or an id. UsageError where that says nothing."""
     try:
         names = list(_names(file))
     except (OSError, pl.exceptions.PolarsError, csv.Error) as error:
@@ -48,13 +48,15 @@ def tell(file: Path) -> Importable:
     fields = {known_field(name) for name in names}
     if {"event", "occurred_at"} <= fields:
         return "events"
+    if {"request_uuid", "campaign"} <= set(names):
+        return "requests"
     if {"contact_id", "phone"} & {known_column(name) for name in names}:
         return "contacts"
     if {"vouchers", "code"} & {name.strip().casefold() for name in names}:
         return "coupons"
     shown = ", ".join(names[:8]) or "none"
     raise UsageError(
-        f"its columns ({shown}) don't tell whether it holds contacts, events or coupons",
+        f"its columns ({shown}) don't tell whether it holds contacts, events, coupons or requests",
         where=str(file),
         mend=f"Say it: --as {' | '.join(get_args(Importable))}",
     )

@@ -225,8 +225,8 @@ class Ledger:
     def _migrate(self) -> None:
         with self.read() as tx:  # usually all is well, and nobody who writes is waited for
             if sa.inspect(tx).has_table("meta"):
-                version = sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")
-                if tx.execute(version).scalar() == str(tables.SCHEMA_VERSION):
+                written = sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")
+                if tx.execute(written).scalar() == str(tables.SCHEMA_VERSION):
                     return
         with self.write() as tx:
             if not sa.inspect(tx).has_table("meta"):

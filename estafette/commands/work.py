@@ -19,10 +19,17 @@ def import_(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CSV, NDJSON or Parquet.")],
     as_: Annotated[
-        str | None, typer.Option("--as", metavar="KIND", help="contacts or events; default: as their columns tell.")
+        str | None,
+        typer.Option(
+            "--as", metavar="KIND", help="contacts, events, coupons or requests; default: as their columns tell."
+        ),
     ] = None,
 ) -> None:
-    """Put contact or event files into the landing zone and take them in."""
+    """Put files of contacts, events, coupons or requests into the landing zone and take them in.
+
+    A coupon file is named by its pool: autumn.csv fills the pool autumn. Requests are NDJSON; the next pass deals with
+    them.
+    """
     from estafette.intake import import_
 
     import_(context.obj, files, as_)

@@ -41,6 +41,24 @@ def test_import_refuses_a_file_that_tells_nothing(cli, tmp_path, home):
     assert not list((home / "landing" / "contacts").glob("*.csv"))
 
 
+def test_coupons_and_requests_are_imported_and_duplicates_are_told(cli, tmp_path, home):
+    codes, requests = tmp_path / "autumn.csv", tmp_path / "ask.ndjson"
+    codes.write_text("vouchers\nA1\nB2\nA1\n")
+    requests.write_text('{"request_uuid":"r1","campaign":"c","users":["u1"],"attribute_values":{}}\n' * 2)
+    found = cli("import", str(codes), str(requests), "--json")
+    assert found.code == 0
+    told = {row["kind"]: (row["name"], row["new"], row["unchanged"]) for row in found.json["files"]}
+    assert told == {"coupons": ("autumn.csv", 2, 1), "requests": ("ask.ndjson", 1, 1)}
+    codes.write_text("vouchers\nA1\nB2\nC3\n")
+    again = cli("import", str(codes))
+    assert "2 duplicates dropped" in again.out
+    with open_home(home) as opened, opened.ledger.read() as tx:
+        assert tx.exec_driver_sql("SELECT pool, count(*) FROM coupon GROUP BY pool").all() == [("autumn", 3)]
+    loose = tmp_path / "loose.csv"
+    loose.write_text("x\nD4\n")
+    assert cli("import", str(loose), "--as", "coupon").code == 2
+
+
 def test_a_preview_shows_the_message_and_the_request(cli, tmp_path):
     file = tmp_path / "one.csv"
     file.write_text(

@@ -207,6 +207,7 @@ def test_pending_is_decided_by_stats_alone() -> None:
         ("a.csv", "Vouchers\nX\n", "coupons"),
         ("a.csv", "code;expires_at\nX;\n", "coupons"),
         ("a.ndjson", '\n{"contact_id":"u1"}\n', "contacts"),
+        ("a.ndjson", '{"request_uuid":"r1","campaign":"c","phones":["1"],"attribute_values":{}}\n', "requests"),
         ("a.jsonl", '{"event":"x","contact_id":"u1","occurred_at":"2026-01-01"}\n', "events"),
     ],
 )
