@@ -69,6 +69,7 @@ def advance_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     now = passing.home.clock()
     settle(passing.home, passing.lease, now)
     context.log.info(f"{advance(passing.home, passing.lease, now)} moved")
+    _tell(context, passing.home)
 
 
 @dg.op(ins={"advanced": DONE}, out=OUT)
@@ -76,6 +77,7 @@ def plan_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Whoever stands at a message step gets a message or a skip; skips move on, until nobody does."""
     moved, planned = move(passing.home, passing.lease, passing.home.clock())
     context.log.info(f"{planned} planned, {moved} moved")
+    _tell(context, passing.home)
 
 
 @dg.op(ins={"planned": DONE}, out=OUT)
@@ -167,11 +169,18 @@ def _reload(context: dg.OpExecutionContext, home: Home) -> None:
         context.log.error(f"the project's files can't be used, the last good ones are: {error}")
 
 
+def _tell(context: dg.OpExecutionContext, home: Home) -> None:
+    """What kept people where they are, or left a contact as it was: once a run."""
+    for what in home.said():
+        context.log.warning(what)
+
+
 def _show(context: dg.OpExecutionContext, passing: PassResource, made: Turn) -> None:
     for name, audience in made.entered.segments.items():
         context.log_event(segment_event(name, audience))
     for name, why in made.entered.failed.items():
         context.log.error(f"segment {name}: {why}")
+    _tell(context, passing.home)
     if made.anything:
         context.log.info(
             f"{made.entered.entered} entered, {made.entered.refused} refused, {made.planned} planned,"
