@@ -118,7 +118,11 @@ def write_answers(tx: sa.Connection, home: Home, new: Sequence[Answer], now: int
         decided = attribute(said, waits.values(), lambda message: _had_on_reply(campaigns, message))
         found += [(one, *what) for one, what in zip(theirs, decided, strict=True)]
     _write(tx, found)
-    woken = {message.participant_id for one, message, _ in found if one.late is None and message is not None}
+    woken = {
+        message.participant_id
+        for one, message, _ in found
+        if message is not None and one.late is None and one.kind != REACTION
+    }
     wake = [participant for participant, _, _ in open_ if participant in woken]
     rows = select_in(
         tx, "UPDATE participant SET wake_at = :now WHERE left_at IS NULL AND id IN :ids RETURNING id", wake, now=now
