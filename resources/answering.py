@@ -101,9 +101,9 @@ def write_answers(tx: sa.Connection, home: Home, new: Sequence[Answer], now: int
     again = {one.id for one in new}
     by_contact: dict[str, list[Answer]] = defaultdict(list)
     for one in (*(one for one in known.values() if one.id not in again), *new):
-        if one.kind != REACTION:
+        if _is_answer(one, quoted):
             by_contact[one.contact_id].append(one)
-    found = [(one, quoted.get(one.quoted or ""), False) for one in new if one.kind == REACTION]
+    found = [(one, quoted.get(one.quoted or ""), False) for one in new if not _is_answer(one, quoted)]
     for contact_id, theirs in by_contact.items():
         said = []
         for one in theirs:
@@ -139,6 +139,11 @@ def match_again(home: Home, lease: Lease, now: datetime) -> int:
         with home.ledger.write(lease) as tx:
             write_answers(tx, home, [_answer(row) for row in rows[part]], to_us(now))
     return len(rows)
+
+
+def _is_answer(one: Answer, quoted: Mapping[str, Sent]) -> bool:
+    """Whether an inbound message answers one of ours that is known, or may: it is no reaction and quotes nothing else."""
+    return one.kind != REACTION and (one.quoted is None or one.quoted in quoted or one.message is not None)
 
 
 def _is_free(one: Answer, open_: Collection[Passage]) -> bool:
