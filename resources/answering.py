@@ -142,7 +142,7 @@ def match_again(home: Home, lease: Lease, now: datetime) -> int:
 
 
 def _is_answer(one: Answer, quoted: Mapping[str, Sent]) -> bool:
-    """Whether an inbound message answers one of ours that is known, or may: it is no reaction and quotes nothing else."""
+    """Whether an inbound message answers one of ours, or may: it is no reaction and quotes nothing unknown."""
     return one.kind != REACTION and (one.quoted is None or one.quoted in quoted or one.message is not None)
 
 
