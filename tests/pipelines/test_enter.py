@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from journey.draws import draw
 from pipelines.audiences import add_occurrence
 from tests.stage import OFFER, person
 
@@ -274,3 +275,100 @@ def test_the_time_of_entering_is_the_campaigns_clock(make_home):
     (row,) = stage.lake("entries")
     assert row["met_at"] == stage.now
     assert stage.now - stage.home.clock() == timedelta(0)
+
+
+# --- the control group
+
+
+HALF = OFFER.replace("steps:", "settings: {re_entry: always, control_group: 50%}\nsteps:")
+DRAWN = {f"c{n}" for n in range(20) if draw("offer", f"c{n}") < 0.5}
+
+
+def test_the_control_group_comes_in_and_leaves_at_once(make_home):
+    stage = make_home(contacts=20, campaigns=[HALF])
+    stage.run()
+    assert 0 < len(DRAWN) < 20
+    assert stage.outcomes() == {"entered": 20 - len(DRAWN), "control": len(DRAWN)}
+    rows = stage.rows("SELECT contact_id, left_at, reason, wake_at, step FROM participant WHERE state = 'control'")
+    assert {row[0] for row in rows} == DRAWN
+    assert {row[1:] for row in rows} == {(stage.us, "control", None, "hello")}
+    assert (stage.states(), stage.skips()) == ({"planned": 20 - len(DRAWN)}, {})
+
+
+def test_the_control_group_stays_the_same_and_its_passages_count_for_the_rule(make_home):
+    stage = make_home(contacts=20, campaigns=[HALF.replace("re_entry: always", "re_entry: {times: 2, per: 7d}")])
+    for _ in range(3):
+        stage.run()
+        leave(stage)
+        stage.later(minutes=1)
+    passages = stage.rows("SELECT contact_id FROM participant GROUP BY 1 HAVING count(*) = 2")
+    assert len(passages) == 20
+    assert stage.outcomes() == {"control": 2 * len(DRAWN), "entered": 40 - 2 * len(DRAWN), "re_entry": 20}
+
+
+def test_all_entries_draw_the_same_control_group(make_home):
+    three = "  - audience: {segment: everyone}\n  - trigger: {event: bought}\n  - api: {}\n"
+    stage = make_home(contacts=20, campaigns=[HALF.replace("  - audience: {segment: everyone}\n", three)])
+    stage.turn()
+    for number in range(10):
+        stage.happens("bought", f"c{number}")
+    stage.asks("offer", users=[f"c{number}" for number in range(10, 20)]).turn()
+    assert {row[0] for row in stage.rows("SELECT contact_id FROM participant WHERE state = 'control'")} == DRAWN
+    assert len(stage.entered()) == 20
+
+
+# --- asking before a large audience
+
+
+LARGE = AT.replace("steps:", "settings: {stop_if: {audience_above: 2}}\nsteps:")
+
+
+def resume(stage):
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE campaign SET stopped_at = NULL, stopped_why = NULL, resumed_at = ?", (stage.us,))
+
+
+def test_a_large_audience_stops_the_campaign_before_anyone_enters(make_home):
+    stage = make_home(campaigns=[LARGE % 'at: "2026-12-01 14:00"'])
+    stage.turn()
+    result = stage.later(hours=1).turn()
+    assert "an audience of 3 is above 2" in result.entered.stopped["offer"]
+    assert (entered(stage), stage.outcomes()) == ([], {})
+    assert "stop_if.audience_above" in stage.home.stopped_campaigns()["offer"]
+
+
+def test_to_resume_says_yes_and_nobody_is_late_for_having_been_kept_waiting(make_home):
+    stage = make_home(campaigns=[LARGE % 'at: "2026-12-01 14:00"'])
+    stage.turn()
+    stage.later(hours=1).turn()
+    resume(stage.later(hours=10))
+    for _ in range(2):
+        stage.turn()
+    assert stage.outcomes() == {"entered": 3}
+    assert stage.home.stopped_campaigns() == {}
+
+
+def test_a_yes_lets_nobody_in_after_not_after(make_home):
+    stage = make_home(campaigns=[LARGE % 'at: "2026-12-01 14:00", not_after: "2026-12-01 20:00"'])
+    stage.turn()
+    stage.later(hours=1).turn()
+    resume(stage.later(hours=10))
+    stage.turn()
+    assert stage.outcomes() == {"too_late": 3}
+
+
+def test_each_occurrence_asks_anew(make_home):
+    stage = make_home(campaigns=[OFFER.replace("steps:", "settings: {stop_if: {audience_above: 2}}\nsteps:")])
+    for _ in range(2):
+        stage.run()
+        assert "offer" in stage.home.stopped_campaigns()
+        resume(stage.later(hours=1))
+        stage.turn()
+        leave(stage)
+    assert stage.outcomes() == {"entered": 3, "re_entry": 3}
+
+
+def test_an_audience_that_is_not_above_the_limit_asks_nobody(make_home):
+    stage = make_home(campaigns=[OFFER.replace("steps:", "settings: {stop_if: {audience_above: 3}}\nsteps:")])
+    stage.run()
+    assert stage.outcomes() == {"entered": 3}
