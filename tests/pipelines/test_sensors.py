@@ -27,6 +27,26 @@ def test_a_new_file_is_seen(make_home):
     assert not look(stage.home).anything
 
 
+def test_requests_and_codes_are_seen_too(make_home):
+    stage = make_home()
+    stage.turn()
+    stage.asks("offer", users=["c0"])
+    (stage.path / "landing/coupons").mkdir()
+    (stage.path / "landing/coupons/autumn.csv").write_text("vouchers\nA1\n")
+    assert look(stage.home) == Due(files=2)
+    stage.turn()
+    assert not look(stage.home).anything
+
+
+def test_an_entry_that_waits_for_its_contact_is_seen_when_its_day_is_over(make_home):
+    stage = make_home(campaigns=[OFFER.replace("audience: {segment: everyone}", "trigger: {event: bought}")])
+    stage.happens("bought", "nobody").turn()
+    assert not look(stage.home).anything
+    assert look(stage.later(days=1).home) == Due(occurrences=1)
+    stage.turn()
+    assert not look(stage.home).anything
+
+
 def test_people_are_seen_when_their_time_has_come(make_home):
     wait = OFFER + "    on_read: {within: 2d, read: end, not_read: end}\n"
     stage = make_home(campaigns=[wait])

@@ -72,12 +72,17 @@ def facts(stage):
             "SELECT contact_id, step, visit, copy, state, error_code, uid, held_why, template, category, phone"
             f" FROM message {sorts}"
         ),
-        "participants": stage.rows(f"SELECT contact_id, step, state, reason, visit, version FROM participant {sorts}"),
+        "participants": stage.rows(
+            "SELECT contact_id, campaign, key, occurrence, step, state, reason, visit, version"
+            f" FROM participant {sorts}"
+        ),
+        "waiting": stage.rows("SELECT contact_id, occurrence, until FROM waiting_entry ORDER BY 1, 2"),
+        "requests": stage.rows("SELECT uuid, position, outcome, detail, done_at FROM request ORDER BY 1"),
         "skips": stage.rows(f"SELECT contact_id, step, reason, detail FROM skip {sorts}"),
         "consent": stage.rows(f"SELECT contact_id, change, scope, cause FROM consent_history {sorts}"),
         "replies": stage.rows("SELECT contact_id, text, step FROM reply"),
         "moves": stage.moves(),
-        "entries": sorted((r["contact_id"], r["occurrence"], r["outcome"]) for r in stage.lake("entries")),
+        "entries": sorted((r["contact_id"] or "", r["occurrence"], r["outcome"]) for r in stage.lake("entries")),
         "events": sorted((r["wamid"], r["status"]) for r in stage.lake("message_events")),
         "bodies": sorted(
             (contact, stage.home.bodies.get(file, row))
@@ -121,8 +126,36 @@ def play(path, moment, act):
         stage.home.close()
 
 
+def cut_everywhere(start, moment, act, expected, monkeypatch, chunk=5_000):
+    """Do an act again and again from `start`, cut at each of its transactions and registered files in turn, and done
+    again: in the end it must be as if never cut. Gives how often it was cut."""
+    cut = 0
+    for target, method in ((Ledger, "write"), (Lake, "register")):
+        for nth in range(1, 80):
+            again = start.parent / "again"
+            shutil.copytree(start, again)
+            stage = Stage(again, NOON).at(NOON).later(seconds=moment)
+            if act is not None:
+                act(stage)
+            monkeypatch.setattr("resources.ledger.chunks.__defaults__", (chunk, 0.0))
+            try:
+                with crash_at(monkeypatch, target, method, nth):
+                    stage.turn()
+            except Crash:
+                ended = False
+            else:
+                ended = True
+            stage.turn()
+            assert facts(stage) == expected, (moment, method, nth)
+            stage.home.close()
+            shutil.rmtree(again)
+            if ended:
+                break
+            cut += 1
+    return cut
+
+
 def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path, monkeypatch):
-    """Each act is cut at every transaction and every registered file, done again, and must end as if never cut."""
     home = write_home(tmp_path / "plain", campaigns=[JOURNEY], contacts=people())
     before = Stage(home, NOON.replace(hour=11))
     before.turn()
@@ -132,31 +165,72 @@ def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_pat
         start = tmp_path / f"start{number}"
         shutil.copytree(home, start)
         expected = play(home, moment, act)
-        for target, method in ((Ledger, "write"), (Lake, "register")):
-            if act is not None and "send" in act.__code__.co_names:
-                continue  # sending has its own rule: what is cut between stamp and answer stays unknown
-            for nth in range(1, 60):
-                again = tmp_path / "again"
-                shutil.copytree(start, again)
-                stage = Stage(again, NOON).at(NOON).later(seconds=moment)
-                if act is not None:
-                    act(stage)
-                try:
-                    with crash_at(monkeypatch, target, method, nth):
-                        stage.turn()
-                except Crash:
-                    cut += 1
-                    ended = False
-                else:
-                    ended = True
-                stage.turn()
-                assert facts(stage) == expected, (number, method, nth)
-                stage.home.close()
-                shutil.rmtree(again)
-                if ended:
-                    break
+        if act is None or "send" not in act.__code__.co_names:
+            # Sending has its own rule: what is cut between stamp and answer stays unknown.
+            cut += cut_everywhere(start, moment, act, expected, monkeypatch)
     assert cut > 40
     assert len(expected["messages"]) > 9
+
+
+ORDERS = """
+name: orders
+sender: main
+entries:
+  - trigger: {event: order, where: {status: ready}, key: number}
+  - trigger: {event: invited, contacts: {event: members}}
+settings: {control_group: 50%}
+steps:
+  hello:
+    message: {template: order, language: fr}
+"""
+SURVEY = """
+name: survey
+sender: main
+entries:
+  - api: {attributes: [code]}
+steps:
+  hello:
+    message: {template: order, language: fr}
+"""
+
+
+def test_a_crash_doubles_no_event_and_no_request(tmp_path, monkeypatch):
+    """Events of several batches, two triggers, keys, people who are not known yet, and requests that take several
+    transactions."""
+
+    def what_happens(stage):
+        if (stage.path / "landing/events/0.ndjson").exists():
+            return
+        for number in range(6):
+            batch = f"{number % 2}.ndjson"
+            order = {"number": f"A{number % 4}", "status": "ready", "event_id": f"e{number}", "file": batch}
+            stage.happens("order", f"c{number % 3}", **order)
+            stage.happens("order", f"c{number}", number=1, status="lost", event_id=f"x{number}", file=batch)
+        stage.happens("invited", "c0", members=["c1", "c4", "new1", "new2"], event_id="i1", file="1.ndjson")
+        stage.asks("survey", "r1", users=["c0", "c1", "new1", "c2", "new3"], attribute_values={"code": 1})
+        stage.asks("survey", "r2", phones=["0600000001", "0699999999", "x"], attribute_values={"code": 2})
+        stage.asks("survey", "r3", segment="everyone", attribute_values={"code": 3})
+        stage.asks("survey", "r4", users=["c0", "c1", "c2"], attribute_values={})
+
+    def two_of_them_come(stage):
+        stage.contacts([person(50, contact_id="new1"), person(51, contact_id="new3")])
+
+    monkeypatch.setattr("resources.ledger.chunks.__defaults__", (2, 0.0))
+    home = write_home(tmp_path / "plain", campaigns=[ORDERS, SURVEY], contacts=5)
+    before = Stage(home, NOON.replace(hour=11))
+    before.turn()
+    before.home.close()
+    cut = 0
+    for number, (moment, act) in enumerate([(0, what_happens), (3_600, two_of_them_come), (86_400, None)]):
+        start = tmp_path / f"start{number}"
+        shutil.copytree(home, start)
+        monkeypatch.setattr("resources.ledger.chunks.__defaults__", (2, 0.0))
+        expected = play(home, moment, act)
+        cut += cut_everywhere(start, moment, act, expected, monkeypatch, chunk=2)
+    assert cut > 40
+    outcomes = {entry[2] for entry in expected["entries"]}
+    assert outcomes == {"entered", "control", "already_in", "unknown_contact", "refused"}
+    assert not expected["waiting"]
 
 
 def test_turns_are_at_rest_when_nothing_is_due(make_home):
