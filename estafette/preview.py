@@ -1,12 +1,13 @@
 """`preview` and `test`: one message of one step, seen or sent.
 
 What belongs here: making one body by the same code that a pass uses, and showing it. `preview` asks all that a pass
-asks before it sends (consent, templates, variables); `test` goes to oneself and is counted nowhere: no row, no callback
-id.
+asks before it sends (consent, templates, variables, media); `test` goes to oneself and is counted nowhere: no row, no
+callback id. Neither claims a coupon code nor stores a link: samples stand in their places.
 """
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -18,17 +19,31 @@ from estafette.pulling import need_token
 from estafette.session import Session
 from journey.campaign import Campaign
 from journey.codes import explain
-from journey.fill import needs, spec_for
+from journey.fill import MessageSpec, TextSpec, spec_for
+from journey.marks import LINK, fill_marks, links_of
 from journey.outcome import Action
 from journey.phones import normalise
 from journey.problems import EstafetteError, ProjectError, UsageError
 from journey.render import render
+from journey.shown import ShownMessage
 from journey.shown import show as shown
 from journey.spelling import suggest
-from journey.steps import LanguageByContact, MessageStep
+from journey.steps import Coupons, MessageStep, TemplateMessage, TextMessage
 from journey.template import Template
-from pipelines.rendering import ARRIVED, rendered_for, template_for, with_contacts
+from pipelines.rendering import (
+    ARRIVED,
+    asked_language,
+    fallback_of,
+    languages_of,
+    rendered_for,
+    template_for,
+    text_spec,
+    wanted_by,
+    with_contacts,
+)
 from resources.home import Home
+
+SAMPLE_VOUCHER, SAMPLE_LINK = "SAMPLE-CODE", "sample"
 
 
 def preview(session: Session, name: str, step_name: str | None, contact: str, event: str | None) -> None:
@@ -37,8 +52,9 @@ def preview(session: Session, name: str, step_name: str | None, contact: str, ev
         campaign, step, label = _step(home, name, step_name)
         _exists(home, contact)
         attributes = _attributes(home, campaign, step, contact, event)
-        found = rendered_for(home, campaign, step, _one(contact, label, attributes), home.clock()).row(0, named=True)
+        frame = rendered_for(home, campaign, step, _one(contact, label, attributes), home.clock())
         templates = home.project.templates
+    found = frame.row(0, named=True)
     skipped = None
     if found["skip_reason"] is not None:
         skipped = {"reason": found["skip_reason"], "detail": found["skip_detail"]}
@@ -46,10 +62,13 @@ def preview(session: Session, name: str, step_name: str | None, contact: str, ev
         "campaign": name,
         "step": label,
         "contact_id": contact,
+        "kind": found["kind"],
         "template": found["template"],
         "language": found["language"],
         "skipped": skipped,
         "held": found["held_why"],
+        "held_detail": found["held_detail"],
+        "coupon": None,
     }
     if skipped is not None:
 
@@ -60,14 +79,22 @@ def preview(session: Session, name: str, step_name: str | None, contact: str, ev
 
         session.show(document, say)
         return
-    bubble = shown(templates[found["template"], found["language"]], found["body"])
-    body = json.loads(found["body"])
+    template = templates[found["template"], found["language"]] if found["template"] is not None else None
+    text, bubble = _sampled(frame, template)
+    coupons = _coupons(step) if found["needs_coupon"] else None
+    if coupons is not None:
+        document["coupon"] = {"pool": coupons.pool, "sample": SAMPLE_VOUCHER}
+    body = json.loads(text)
 
     def draw(console: Console) -> None:
-        console.print(f"{name}/{label} to {contact}: {found['template']} ({found['language']})")
+        of = f"{found['template']} ({found['language']})" if template is not None else "free text"
+        console.print(f"{name}/{label} to {contact}: {of}")
         if found["held_why"] is not None:
-            console.print(f"It would be held: {found['held_why']}.", style="yellow")
+            detail = f" ({found['held_detail']})" if found["held_detail"] is not None else ""
+            console.print(f"It would be held: {found['held_why']}{detail}.", style="yellow")
         console.print(show.bubble(bubble))
+        for note in _notes(coupons, bubble):
+            console.print(note, style="dim")
         console.print("The request:", style="dim")
         console.print_json(data=body)
 
@@ -86,7 +113,8 @@ def send_test(session: Session, name: str, step_name: str, to: str, contact: str
         if contact is not None:
             _exists(home, contact)
         attributes = _attributes(home, campaign, step, contact, event)
-        template, body = _body(home, campaign, step, _one(contact or "", label, attributes), phone)
+        template, frame = _made(home, campaign, step, _one(contact or "", label, attributes), phone)
+        body, bubble = _sampled(frame, template)
         number = home.project.settings.senders[campaign.sender].phone_number_id
 
         async def post() -> Any:
@@ -100,10 +128,11 @@ def send_test(session: Session, name: str, step_name: str, to: str, contact: str
         raise EstafetteError(
             f"{outcome.title or 'the message was not accepted'}{code}{details}", mend=explain(outcome.code).sentence
         )
-    bubble = shown(template, body)
 
     def draw(console: Console) -> None:
         console.print(show.bubble(bubble))
+        for note in _notes(_coupons(step), bubble):
+            console.print(note, style="dim")
         console.print(f"Accepted: to {phone}, as {outcome.wamid}. It is counted nowhere.")
 
     session.show(
@@ -112,15 +141,48 @@ def send_test(session: Session, name: str, step_name: str, to: str, contact: str
     )
 
 
+def _sampled(frame: pl.DataFrame, template: Template | None) -> tuple[str, ShownMessage]:
+    """The one body of a rendered frame with samples in the places of its codes, and how it looks."""
+    voucher, code = pl.Series([SAMPLE_VOUCHER]), pl.Series([SAMPLE_LINK])
+    places = links_of(frame.columns)
+    body = str(fill_marks(frame.get_column("body"), voucher, dict.fromkeys(places, code)).item())
+    leads = {place: fill_marks(frame.get_column(f"{LINK}{place}"), voucher).item() for place in places}
+    return body, shown(template, body, {place: address for place, address in leads.items() if address is not None})
+
+
+def _coupons(step: MessageStep) -> Coupons | None:
+    return step.message.coupons if isinstance(step.message, TemplateMessage) else None
+
+
+def _notes(coupons: Coupons | None, bubble: ShownMessage) -> list[str]:
+    """What is not as it will be."""
+    notes = []
+    if coupons is not None:
+        notes.append(f"{SAMPLE_VOUCHER} stands for a code of the pool {coupons.pool}; none is used up.")
+    if any(button.leads_to is not None for button in bubble.buttons):
+        notes.append(f"The counted link has a code of its own in each message; `{SAMPLE_LINK}` leads nowhere.")
+    return notes
+
+
 def _step(home: Home, name: str, step_name: str | None) -> tuple[Campaign, MessageStep, str]:
+    """The campaign and its message step of that name, or its first one."""
     known(home.project, name)
     if name in home.project.holes:
         raise ProjectError(home.project.holes[name])
     campaign = home.project.campaigns[name]
-    label = step_name or campaign.first_step
+    sending = campaign.message_steps()
+    if not sending:
+        raise EstafetteError(f"no step of {name} sends a message", mend="Choose another campaign")
+    label = step_name or next(iter(sending))
     if label not in campaign.steps:
         raise EstafetteError(f"{name} has no step `{label}`", mend=suggest(label, campaign.steps, none=""))
-    return campaign, campaign.steps[label], label
+    if label not in sending:
+        listed = ", ".join(f"`{one}`" for one in sending)
+        raise EstafetteError(
+            f"the step `{label}` of {name} is a {campaign.steps[label].kind} and sends nothing",
+            mend=f"Messages are sent at {listed}",
+        )
+    return campaign, sending[label], label
 
 
 def _exists(home: Home, contact: str) -> None:
@@ -170,35 +232,52 @@ def _attributes(
 
 
 def _wanted(home: Home, campaign: Campaign, step: MessageStep) -> set[tuple[str, str]]:
-    """The properties that a step's message needs, in whichever language."""
-    templates = [one for (name, _), one in home.project.templates.items() if name == step.message.template]
-    found = {need for one in templates for need in needs(spec_for(step.message, campaign.variables, one))}
-    language = step.message.language
-    return {*found, *({("user", language.user)} if isinstance(language, LanguageByContact) else set())}
-
-
-def _body(home: Home, campaign: Campaign, step: MessageStep, person: pl.DataFrame, phone: str) -> tuple[Template, str]:
-    """The template and the body for `phone`, with the data of `person`, whoever may be messaged."""
+    """The properties that a step's message needs, in whichever language it can be made."""
     message = step.message
-    library = {language: one for (name, language), one in home.project.templates.items() if name == message.template}
+    if isinstance(message, TextMessage):
+        return wanted_by(message, [text_spec(home, campaign, message)])
+    specs: list[MessageSpec] = []
+    problem: ProjectError | None = None
+    for template in languages_of(home, message).values():
+        try:
+            specs.append(spec_for(message, campaign.variables, template))
+        except ProjectError as error:  # a language that nobody of this campaign gets may have other placeholders
+            problem = error
+    if not specs and problem is not None:
+        raise problem
+    return wanted_by(message, specs)
+
+
+def _made(
+    home: Home, campaign: Campaign, step: MessageStep, person: pl.DataFrame, phone: str
+) -> tuple[Template | None, pl.DataFrame]:
+    """The template (None: free text) and the rendered frame for `phone`, with the data of `person`, whoever may be
+    messaged."""
+    message, zone = step.message, home.project.settings.timezone
     people = with_contacts(home, person, _wanted(home, campaign, step)).with_columns(phone=pl.lit(phone))
-    if isinstance(message.language, LanguageByContact):
-        asked, fallback = people.get_column(f"user.{message.language.user}").item(), message.language.fallback
+    spec: MessageSpec | TextSpec
+    if isinstance(message, TextMessage):
+        template, spec = None, text_spec(home, campaign, message)
     else:
-        asked, fallback = message.language, None
-    template, status = template_for(library, asked, fallback)
+        template = _approved(languages_of(home, message), message, people)
+        spec = spec_for(message, campaign.variables, template)
+    frame = render(spec, people, default_timezone=zone)
+    made = frame.row(0, named=True)
+    if made["body"] is None:
+        raise EstafetteError(
+            f"the message can't be made: {made['skip_reason']} ({made['skip_detail']})",
+            mend="Name a contact that has it with --contact, or give values with --event",
+        )
+    return template, frame
+
+
+def _approved(library: Mapping[str, Template], message: TemplateMessage, people: pl.DataFrame) -> Template:
+    asked = asked_language(message, people).item()
+    template, status = template_for(library, asked, fallback_of(message))
     if template is None or not template.approved:
         status = status if template is None else template.status
         raise EstafetteError(
             f"the template {message.template} in {asked or 'no language'} can't be sent: {status}",
             mend="Only approved templates go out; `estafette templates pull` asks Meta again",
         )
-    made = render(
-        spec_for(message, campaign.variables, template), people, default_timezone=home.project.settings.timezone
-    ).row(0, named=True)
-    if made["body"] is None:
-        raise EstafetteError(
-            f"the message can't be made: {made['skip_reason']} ({made['skip_detail']})",
-            mend="Name a contact that has it with --contact, or give values with --event",
-        )
-    return template, str(made["body"])
+    return template

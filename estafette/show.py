@@ -116,7 +116,10 @@ def bubble(message: ShownMessage) -> RenderableType:
 
 def _button(button: ShownButton) -> Text:
     text = Text(button.text, style="cyan", justify="center", overflow="fold")
-    return text.append(f"\n{button.url}", style="dim") if button.url else text
+    for line in (button.url, f"→ {button.leads_to}" if button.leads_to else None, button.code):
+        if line:
+            text.append(f"\n{line}", style="dim")
+    return text
 
 
 @contextmanager
@@ -153,7 +156,10 @@ def progress(console: Console, title: str, look: Callable[[], tuple[int, int]]) 
 
 def document_of(message: ShownMessage) -> dict[str, Any]:
     """A bubble as a JSON document."""
-    buttons = [{"type": one.type, "text": one.text, "url": one.url} for one in message.buttons]
+    buttons = [
+        {"type": one.type, "text": one.text, "url": one.url, "leads_to": one.leads_to, "code": one.code}
+        for one in message.buttons
+    ]
     return {
         "header_kind": message.header_kind,
         "header": message.header,

@@ -5,6 +5,7 @@ call of `journey.render`, with why somebody gets no body. Writing messages is `p
 `refusals`; whether media can be fetched is `resources.media`.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -207,7 +208,13 @@ def _part(home: Home, part: pl.DataFrame, spec: MessageSpec) -> pl.DataFrame:
 
 def _texts(home: Home, campaign: Campaign, message: TextMessage, group: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Free text: what is refused for marketing only is not refused here."""
-    spec = text_spec(home, campaign, message)
+    try:
+        spec = text_spec(home, campaign, message)
+    except ProjectError as error:  # `check` has kept such a campaign from being live
+        why = SkipReason.missing_variable.value
+        return _planned(
+            group.with_columns(skip_reason=pl.lit(why), skip_detail=pl.lit(error.problems[0].message)), kind="text"
+        )
     people = with_contacts(home, group, wanted_by(message, [spec]))
     people = people.with_columns(refusals(home, people, now))
     bodies = render(spec, people, default_timezone=home.project.settings.timezone)
@@ -235,7 +242,9 @@ def _planned(people: pl.DataFrame, *, kind: str, coupons: bool = False) -> pl.Da
     ).select(*PLANNED, *links, *(["row"] if "row" in people.columns else []))
 
 
-def template_for(library: dict[str, Template], wanted: str | None, fallback: str | None) -> tuple[Template | None, str]:
+def template_for(
+    library: Mapping[str, Template], wanted: str | None, fallback: str | None
+) -> tuple[Template | None, str]:
     """The template to send, or the one to hold for; else None and why."""
     found = resolve_language(library, wanted, fallback)
     if found is not None:

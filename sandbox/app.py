@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from sandbox import media
 from sandbox.config import Config
 from sandbox.control import Control
 from sandbox.errors import graph_body
@@ -47,7 +48,9 @@ def create_app(config: Config) -> Starlette:
 
     world = World(config)
     sends = Route("/{version}/{phone_number_id}/messages", SendDoor(world), methods=["POST"])
-    app = Starlette(routes=[sends, *Control(world).routes(), *Graph(world).routes()], lifespan=lifespan)
+    app = Starlette(
+        routes=[sends, *media.routes(), *Control(world).routes(), *Graph(world).routes()], lifespan=lifespan
+    )
     for status in (404, 405):
         app.add_exception_handler(status, _unknown)
     app.state.world = world

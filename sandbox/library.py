@@ -65,6 +65,7 @@ def template(
 M, U, A = "MARKETING", "UTILITY", "AUTHENTICATION"
 STOP = "Répondez STOP pour ne plus recevoir nos offres"
 SHOP = "https://shop.example.com"
+GO = "https://go.example.com/r/{{1}}"  # a button of counted taps: the code of the link goes at its end
 ANSWERS = quick("Oui, ça m’intéresse", "Non, merci", "En savoir plus")
 GREEN, YELLOW, RED = ({"score": score, "date": 1758754645} for score in ("GREEN", "YELLOW", "RED"))
 
@@ -77,6 +78,13 @@ TEMPLATES: list[Part] = [
              "Bonjour {{first_name}} ! {{product_name}} à {{discount}} de remise avec votre code {{voucher}}, "
              "valable une fois.",
              header=media("IMAGE"), footer=STOP, buttons=url("Acheter maintenant", SHOP + "/p/{{1}}") + ANSWERS),
+    template("autumn_voucher", "fr", M,
+             "Bonjour {{first_name}}, votre code {{voucher}} vaut {{discount}} de remise, une fois, jusqu’à dimanche.",
+             header=title("Votre code : {{voucher}}"), footer=STOP,
+             buttons=quick("Stop promotions") + copy_code("AUTOMNE-7F3K") + url("Acheter", GO)),
+    template("autumn_selection", "fr", M,
+             "Bonjour {{first_name}} ! Nous avons choisi pour vous : {{product_name}}.",
+             header=media("IMAGE"), footer=STOP, buttons=url("Voir la sélection", GO) + quick("Plus tard")),
     template("autumn_reminder", "fr", M,
              "Bonjour {{first_name}}, notre offre d’automne vous attend encore quelques jours.",
              footer=STOP),
@@ -92,6 +100,9 @@ TEMPLATES: list[Part] = [
     template("appointment_reminder", "fr", U,
              "Bonjour {{1}}, nous vous rappelons votre rendez-vous du {{2}}. À bientôt !",
              buttons=quick("Je confirme", "Annuler")),
+    template("survey_invite", "fr", M,
+             "Bonjour {{first_name}}, que pensez-vous de votre dernier achat ? Deux questions, une minute.",
+             footer=STOP, buttons=quick("Très content", "Content", "Déçu") + url("Répondre en ligne", GO)),
     template("survey_vip", "fr", M,
              "Merci {{first_name}} ! Votre avis compte double : un cadeau vous attend en boutique."),
     template("survey_thanks", "fr", M,
