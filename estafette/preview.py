@@ -30,6 +30,7 @@ from journey.shown import show as shown
 from journey.spelling import suggest
 from journey.steps import Coupons, MessageStep, TemplateMessage, TextMessage
 from journey.template import Template
+from pipelines.limits import limited
 from pipelines.rendering import (
     ARRIVED,
     asked_language,
@@ -47,17 +48,19 @@ SAMPLE_VOUCHER, SAMPLE_LINK = "SAMPLE-CODE", "sample"
 
 
 def preview(session: Session, name: str, step_name: str | None, contact: str, event: str | None) -> None:
-    """Show the message that a contact would get now at a step, or why it would be skipped."""
+    """Show the message that a contact would get at a step, and why not now where there is a reason; only the reason
+    where the message can't be made."""
     with session.open() as home:
         campaign, step, label = _step(home, name, step_name)
         _exists(home, contact)
         attributes = _attributes(home, campaign, step, contact, event)
         frame = rendered_for(home, campaign, step, _one(contact, label, attributes), home.clock())
+        limits = limited(home, campaign, step, frame, home.clock()).row(0, named=True)
         templates = home.project.templates
     found = frame.row(0, named=True)
     skipped = None
-    if found["skip_reason"] is not None:
-        skipped = {"reason": found["skip_reason"], "detail": found["skip_detail"]}
+    if limits["skip_reason"] is not None:
+        skipped = {"reason": limits["skip_reason"], "detail": limits["skip_detail"]}
     document: dict[str, Any] = {
         "campaign": name,
         "step": label,
@@ -70,13 +73,13 @@ def preview(session: Session, name: str, step_name: str | None, contact: str, ev
         "held_detail": found["held_detail"],
         "coupon": None,
     }
-    if skipped is not None:
 
-        def say(console: Console) -> None:
-            console.print(
-                f"{contact} would get no message at {name}/{label}: {skipped['reason']} ({skipped['detail']})."
-            )
+    def say(console: Console) -> None:
+        if skipped is not None:
+            why = f"{skipped['reason']} ({skipped['detail']})"
+            console.print(f"{contact} would get no message at {name}/{label} now: {why}.", style="yellow")
 
+    if found["body"] is None:
         session.show(document, say)
         return
     template = templates[found["template"], found["language"]] if found["template"] is not None else None
@@ -89,6 +92,7 @@ def preview(session: Session, name: str, step_name: str | None, contact: str, ev
     def draw(console: Console) -> None:
         of = f"{found['template']} ({found['language']})" if template is not None else "free text"
         console.print(f"{name}/{label} to {contact}: {of}")
+        say(console)
         if found["held_why"] is not None:
             detail = f" ({found['held_detail']})" if found["held_detail"] is not None else ""
             console.print(f"It would be held: {found['held_why']}{detail}.", style="yellow")
