@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from estafette import show
+from estafette.checking_media import check_media
 from estafette.session import Session
 from journey.clock import to_us
 from journey.problems import EstafetteError, Problem, SegmentError, UsageError
@@ -23,16 +24,16 @@ from resources.project import Project, schemas
 def check(session: Session, names: Sequence[str], *, offline: bool = False) -> bool:
     """Show every finding, or those about some campaigns and what all of them rest on. False where one is an error.
 
-    `offline`: as it is; nothing that is checked today asks the network.
+    `offline`: media are not looked at.
     """
-    del offline
     with session.open(settings=False) as home:
         project, failing = _project(home)
     for name in names:
         known(project, name)
-    found = [*failing, *(one for one in project.problems if not names or _concerns(one, names))]
-    errors = [one for one in found if one.level == "error"]
     checked = [name for name in _campaigns(project) if not names or name in names]
+    media = [] if offline else check_media(project, checked)
+    found = [*failing, *(one for one in project.problems if not names or _concerns(one, names)), *media]
+    errors = [one for one in found if one.level == "error"]
     live = [name for name in project.live_campaigns() if name in checked]
     drafts = [name for name in checked if name in project.campaigns and project.campaigns[name].draft]
 

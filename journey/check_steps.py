@@ -8,16 +8,17 @@ from datetime import timedelta
 
 from journey.answers import compared
 from journey.campaign import Campaign
-from journey.check_entries import YEARS, check_time
+from journey.check_entries import check_time, check_zone
 from journey.check_flow import reached_from
 from journey.check_message import templates_for
 from journey.check_template import button_of
 from journey.check_values import Place, check_attribute, check_property, check_segment, check_user_conditions
 from journey.clock import is_zone, resolve, utc, zone
-from journey.conditions import Scalar, parse_boolean, parse_moment, parse_number
+from journey.conditions import Scalar, written
 from journey.contact_rows import CONTACT, known_column
+from journey.contact_update import ALSO_SET, fit
 from journey.findings import CheckContext, Findings
-from journey.properties import KIND_WORDS, PropertyType
+from journey.properties import KIND_WORDS
 from journey.source import Key
 from journey.spelling import suggest
 from journey.steps import (
@@ -178,8 +179,8 @@ def _news(
     elif branch.kind == "reply":
         places: dict[str, Place] = {}
         for number, answer in enumerate(branch.answers):
-            written = (*path, "is", number)
-            places.setdefault(answer, written if _stands(findings, written) else (*path, "is"))
+            item = (*path, "is", number)
+            places.setdefault(answer, item if _stands(findings, item) else (*path, "is"))
         _answers(step, places, context, findings)
     elif branch.kind == "click":
         _click(branch, step, path, context, findings)
@@ -234,31 +235,24 @@ def _update(step: UpdateStep, path: Place, context: CheckContext, findings: Find
     for name, value in step.set.items():
         place: Place = (*path, "set", name)
         own = known_column(name) or (name.casefold() if name.casefold() in CONTACT else None)
-        if own is not None:
+        if own is not None and own not in ALSO_SET:
             mend = "Write `add_tags` and `remove_tags`." if own == "tags" else "Choose another name."
             findings.hole(place, f"`{name}` is kept by Estafette itself and can't be set by a campaign", mend)
         elif "." in name:
             what = "an update sets whole properties, not what is nested in one"
             findings.hole(place, what, f"Write e.g. {name.replace('.', '_')}.")
+        elif own == "timezone" and value is not None:
+            check_zone(str(value), place, findings)
         elif value is not None:
             _fits(name, value, place, context, findings)
 
 
 def _fits(name: str, value: Scalar, path: Place, context: CheckContext, findings: Findings) -> None:
-    spelled = {one.casefold(): one for one in context.types}.get(name.casefold(), name)
-    kind = context.types.get(spelled)
-    if kind is not None and not _is(value, kind):
-        what = f"the property `{spelled}` of contacts is a {KIND_WORDS[kind]}, and “{value}” is none"
+    """The value is one that the property can take, by the rule by which it will be written."""
+    known = context.timezone is not None and is_zone(context.timezone)
+    zone_ = zone(context.timezone) if known and context.timezone is not None else zone("UTC")
+    if fit({name: value}, context.types, context.stated, zone_).unfit:
+        types = {one.casefold(): (one, kind) for one, kind in (*context.types.items(), *context.stated.items())}
+        own, kind = types.get(name.casefold(), (name, "text"))
+        what = f"the property `{own}` of contacts is a {KIND_WORDS[kind]}, and “{written(value)}” is none"
         findings.hole(path, what, "Write a value of this kind, or set another property.")
-
-
-def _is(value: Scalar, kind: PropertyType) -> bool:
-    if kind == "boolean":
-        return parse_boolean(value) is not None
-    if kind in ("bigint", "double"):
-        number = parse_number(value)
-        return number is not None and (kind == "double" or float(number).is_integer())
-    if kind in ("date", "timestamptz"):
-        moment = parse_moment(value)
-        return moment is not None and getattr(moment, "year", 0) in YEARS
-    return True

@@ -19,7 +19,7 @@ from journey.conditions import Scalar, written
 from journey.contact_rows import CONTACT
 from journey.properties import KIND_WORDS, POLARS, PropertyType, convert, observe
 
-_OWN = ("locale", "timezone")
+ALSO_SET = ("locale", "timezone")
 """Columns of every contact that may be set beside properties."""
 
 
@@ -48,7 +48,7 @@ def fit(
     unfit = []
     for name, value in values.items():
         folded = name.casefold()
-        if folded in _OWN:
+        if folded in ALSO_SET:
             if value is not None and folded == "timezone" and not is_zone(str(value)):
                 unfit.append(f"`{name}`: {value!r} is no time zone")
             else:

@@ -22,10 +22,10 @@ class CheckContext:
     `templates` by (name, language). `segments`: the usable ones; `broken_segments`: those that have a finding of their
     own. `columns`: the further columns of a segment, where they are known (a YAML segment has none).
     `properties`: the names of known contact properties; None: nobody knows them here, and nothing is said of them.
-    `types` says what they hold, where that is known. `contacts_loaded`: an unknown property is then an error, else a
-    warning. `base_url`, `stop_words`: the settings' (of opting out). `pools`: the free codes of every coupon pool, and
-    `people`: how many a segment names now, where it was asked. `currencies`: those of the rate card. `now` (UTC) finds
-    times that are over. None: nobody knows it here, and nothing is said.
+    `types` says what they hold, where that is known, `stated` what the settings say of it. `contacts_loaded`: an
+    unknown property is then an error, else a warning. `base_url`, `stop_words`: the settings' (of opting out). `pools`:
+    the free codes of every coupon pool, and `people`: how many a segment names now, where it was asked. `currencies`:
+    those of the rate card. `now` (UTC) finds times that are over. None: nobody knows it here, and nothing is said.
     """
 
     timezone: str | None
@@ -36,6 +36,7 @@ class CheckContext:
     columns: Mapping[str, Collection[str]] = field(default_factory=dict)
     properties: Collection[str] | None = None
     types: Mapping[str, PropertyType] = field(default_factory=dict)
+    stated: Mapping[str, PropertyType] = field(default_factory=dict)
     contacts_loaded: bool = True
     base_url: str | None = None
     stop_words: Collection[str] = ()

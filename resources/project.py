@@ -157,6 +157,7 @@ class Project:
             columns={**(returned or {}), **{name: () for name, one in segments.items() if one.kind == "yaml"}},
             properties=properties,
             types=types,
+            stated=stated,
             contacts_loaded=contacts_loaded,
             base_url=settings.links.base_url if settings is not None else None,
             stop_words=settings.stop_words.all if settings is not None else (),

@@ -146,7 +146,7 @@ SPOILED = [
     ("note: x", "opted_out_at: x", "steps.mark.update.set.opted_out_at", "kept by Estafette", ""),
     ("note: x", "order.total: 3", "steps.mark.update.set.order.total", "nested", "order_total"),
     ("points: 3", "points: many", "steps.mark.update.set.points", "is a whole number, and “many” is none", ""),
-    ("points: 3", "points: 3.5", "steps.mark.update.set.points", "is a whole number", ""),
+    ("points: 3", "timezone: Paris", "steps.mark.update.set.timezone", "no known time zone", "Europe/Paris"),
     ("points: 3", "points: true", "steps.mark.update.set.points", "is a whole number", ""),
     ("warm: yes", "warm: perhaps", "steps.mark.update.set.warm", "is a boolean (true or false)", ""),
     ("since: 2026-01-01", "since: 30d ago", "steps.mark.update.set.since", "is a date, and", ""),
@@ -215,6 +215,16 @@ def test_a_property_that_nobody_knows_is_only_a_warning_before_contacts_are_load
 @pytest.mark.parametrize("name", ["timezone", "tags", "opted_in", "locale", "order.number"])
 def test_splits_may_ask_for_whatever_segments_may(name: str) -> None:
     assert found(spoil('user: {zip: "75011"}', f"user: {{{name}: x}}")) == []
+
+
+def test_a_whole_number_widens_for_decimals_unless_the_settings_state_it() -> None:
+    text = spoil("points: 3", "points: 3.5")
+    assert found(text) == []
+    assert "is a whole number" in one(found(text, context(stated={"points": "bigint"}))).message
+
+
+def test_language_and_time_zone_of_a_contact_may_be_set() -> None:
+    assert found(spoil("points: 3", "locale: fr, timezone: Europe/Paris")) == []
 
 
 # --- what brings the contact in
