@@ -40,11 +40,11 @@ SELECT m.id, m.contact_id, m.campaign, m.quiet_at, m.expires_at, p.not_after
 FROM message m LEFT JOIN participant p ON p.id = m.participant_id
 WHERE m.state = 'planned' AND m.quiet_at IS NOT NULL AND m.quiet_at <= :now AND m.expires_at >= m.quiet_at
 """
+# From who has written to what is held for them, never through all that is held.
 _AWAKE = """
-SELECT m.id, m.contact_id, m.campaign, :now, m.expires_at, p.not_after
-FROM (SELECT DISTINCT contact_id FROM reply WHERE replied_at > :since) r
-CROSS JOIN message m ON m.contact_id = r.contact_id LEFT JOIN participant p ON p.id = m.participant_id
-WHERE m.state = 'held' AND m.held_why = 'silent_hours' AND m.due_at > :now
+SELECT DISTINCT m.id, m.contact_id, m.campaign, :now, m.expires_at, p.not_after
+FROM reply r CROSS JOIN message m ON m.contact_id = r.contact_id LEFT JOIN participant p ON p.id = m.participant_id
+WHERE r.replied_at > :since AND m.state || '' = 'held' AND m.held_why = 'silent_hours' AND m.due_at > :now
 """
 _RETIME = """UPDATE message SET state = ?, held_why = CASE WHEN ? THEN 'silent_hours' WHEN held_why = 'silent_hours'
   THEN NULL ELSE held_why END, due_at = ?, quiet_at = ?, expires_at = ? WHERE id = ? AND state IN ('planned', 'held')"""

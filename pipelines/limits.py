@@ -73,8 +73,8 @@ def _in_window(home: Home, sender: str, people: pl.DataFrame, now: datetime) -> 
             found = last_written(tx, ids.to_list(), sender)
         else:
             rows = tx.exec_driver_sql(
-                "SELECT contact_id, max(replied_at) AS wrote_at FROM reply WHERE replied_at > ? AND sender = ?"
-                " GROUP BY contact_id",
+                "SELECT max(contact_id) AS contact_id, max(replied_at) AS wrote_at FROM reply"
+                " WHERE replied_at > ? AND sender = ? GROUP BY contact_id || ''",
                 (to_us(now) - width, sender),
             )
             found = {str(row.contact_id): int(row.wrote_at) for row in rows}
@@ -128,9 +128,8 @@ def _had(home: Home, ids: pl.Series, since: int) -> pl.DataFrame:
                 since=since,
             )
             return pl.DataFrame([tuple(row) for row in rows], schema=_COUNT, orient="row")
-        query = (
-            f"SELECT contact_id, count(*) FROM message INDEXED BY message_counted WHERE {_COUNTED} GROUP BY contact_id"
-        )
+        # Grouped by an expression, so that nobody walks all messages ever in the order of contacts.
+        query = f"SELECT max(contact_id), count(*) FROM message WHERE {_COUNTED} GROUP BY contact_id || ''"
         return home.ledger.frame(query, _COUNT, {"since": since}, tx)
 
 

@@ -77,7 +77,7 @@ def expiry(expires: pl.Expr, due: pl.Expr, moment: pl.Expr, not_after: pl.Expr) 
 def _awake(home: Home, now: datetime) -> pl.DataFrame:
     """Who wrote in the last 15 minutes, to whichever sender, and until when that counts."""
     return home.ledger.frame(
-        "SELECT contact_id, max(replied_at) + ? FROM reply WHERE replied_at > ? GROUP BY contact_id",
+        "SELECT max(contact_id), max(replied_at) + ? FROM reply WHERE replied_at > ? GROUP BY contact_id || ''",
         {"contact_id": pl.String, "awake_until": pl.Int64},
         (AWAKE // timedelta(microseconds=1), to_us(now - AWAKE)),
     )

@@ -29,7 +29,7 @@ def _every_journey(tx: sa.Connection) -> None:
         "CREATE INDEX message_capped ON message (contact_id, failed_at) WHERE error_code = 131049",
         "DROP INDEX message_expiry",
         "CREATE INDEX message_expiry ON message (campaign, expires_at) WHERE state IN ('planned', 'held')",
-        "CREATE INDEX message_silent ON message (due_at) WHERE state = 'held' AND held_why = 'silent_hours'",
+        "CREATE INDEX message_silent ON message (held_why, due_at) WHERE state = 'held' AND held_why = 'silent_hours'",
         "CREATE INDEX message_quiet ON message (quiet_at) WHERE state = 'planned' AND quiet_at IS NOT NULL",
         "CREATE INDEX message_attempts ON message (campaign, attempted_at) WHERE attempted_at IS NOT NULL",
         "CREATE INDEX message_failed ON message (campaign, attempted_at) WHERE state = 'failed'",

@@ -303,6 +303,7 @@ sa.Index(
 #: What silent hours hold, by when they end.
 sa.Index(
     "message_silent",
+    message.c.held_why,
     message.c.due_at,
     sqlite_where=sa.and_(message.c.state == "held", message.c.held_why == "silent_hours"),
     postgresql_where=sa.and_(message.c.state == "held", message.c.held_why == "silent_hours"),
