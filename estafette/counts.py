@@ -33,7 +33,8 @@ SELECT m.campaign,
         WHEN m.tries > 0 THEN 'it is tried again: ' || COALESCE(m.error_code || ' ' || m.error_title, '')
         ELSE 'it is next to be sent'
     END AS why,
-    count(*) AS messages, min(m.expires_at) AS expires_at
+    count(*) AS messages, min(m.expires_at) AS expires_at,
+    CASE WHEN m.held_why = 'silent_hours' OR m.due_at > :now THEN min(m.due_at) END AS due_at
 FROM message m
 LEFT JOIN campaign c ON c.name = m.campaign
 LEFT JOIN sender s ON s.name = m.sender
@@ -41,18 +42,20 @@ LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
 JOIN participant p ON p.id = m.participant_id
 WHERE {WAITING} AND (:campaign IS NULL OR m.campaign = :campaign)
     AND (:occurrence IS NULL OR p.occurrence = :occurrence)
-GROUP BY 1, 2 ORDER BY 1, 3 DESC
+GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Messages that wait, and why; `expires_at`: when the first of them is given up (microseconds)."""
+    """Messages that wait, and why; `expires_at`: when the first of them is given up, `due_at`: when the first may go
+    out, where that is known (microseconds)."""
 
     campaign: str
     why: str
     messages: int
     expires_at: int
+    due_at: int | None
 
 
 @dataclass

@@ -14,8 +14,10 @@ from journey.campaign import Campaign
 from journey.clock import civil_time, show_duration, zone
 from journey.pricing import prices
 from journey.reach import reach
+from journey.reasons import held
 from journey.steps import MessageStep
-from journey.words import EntryOutcome, ParticipantState
+from journey.words import EntryOutcome, ParticipantState, SkipReason
+from pipelines.media import addresses
 from pipelines.rehearse import Rehearsal
 from resources.home import Home
 from resources.tables import sender as senders
@@ -47,7 +49,7 @@ def document(home: Home, found: Rehearsal) -> dict[str, Any]:
         "messages": found.messages.height,
         "by_branch": _branches(found),
         "skipped": _skipped(found),
-        "held": _held(found),
+        "held": _held(home, found),
         "waiting": _waiting(found),
         "left": _dict(_left(found)),
         "later": later,
@@ -144,7 +146,10 @@ def _skipped(found: Rehearsal) -> list[dict[str, Any]]:
     ]
 
 
-def _held(found: Rehearsal) -> list[dict[str, Any]]:
+def _held(home: Home, found: Rehearsal) -> list[dict[str, Any]]:
+    """Messages that would wait: why, from when they may go out, until when; and which addresses can't be fetched."""
+    of_media = found.messages.filter(pl.col("held_why") == SkipReason.media_unreachable)
+    urls = addresses(home, of_media).get_column("url").drop_nulls().unique(maintain_order=True).to_list()
     rows = (
         found.messages.filter(pl.col("held_why").is_not_null())
         .group_by("held_why")
@@ -155,8 +160,17 @@ def _held(found: Rehearsal) -> list[dict[str, Any]]:
             until=pl.col("expires_at").max(),
         )
         .sort("messages", "held_why", descending=[True, False])
+        .to_dicts()
     )
-    return [{"why": row.pop("held_why"), **row} for row in rows.to_dicts()]
+    return [
+        {
+            "reason": (why := row.pop("held_why")),
+            "why": held(why),
+            **row,
+            "urls": urls[:SAMPLES] if why == SkipReason.media_unreachable else [],
+        }
+        for row in rows
+    ]
 
 
 def _duration(home: Home, found: Rehearsal) -> dict[str, Any]:

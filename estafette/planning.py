@@ -147,7 +147,10 @@ def _draw(out: Console, told: Mapping[str, Any], timezone: str) -> None:
         rows = [[one["step"], one["reason"], one["people"], _details(one)] for one in told["skipped"]]
         out.print(show.table(["skipped at", "reason", "people", "detail"], rows))
     if told["held"]:
-        rows = [[one["why"], one["messages"], local(one["first"]), local(one["until"])] for one in told["held"]]
+        rows = [
+            ["; ".join([one["why"], *one["urls"]]), one["messages"], local(one["first"]), local(one["until"])]
+            for one in told["held"]
+        ]
         out.print(show.table(["held by", "messages", "go out from", "given up by"], rows))
     if told["waiting"]:
         rows = [

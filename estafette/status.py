@@ -10,19 +10,17 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from estafette import show
-from estafette.checking import describe_state, document, known
-from estafette.counts import by, held
+from estafette.campaign_now import IN_ORDER, campaign_now
+from estafette.checking import known
+from estafette.counts import by
 from estafette.session import Session
 from journey.clock import from_us
 from journey.codes import explain
-from journey.words import MessageState
 from resources.home import Home
 from resources.ledger import US
 from resources.tables import campaign as campaigns
-from resources.tables import message, participant, quarantine, skip
+from resources.tables import quarantine
 from resources.tables import sender as senders
-
-IN_ORDER = [str(one) for one in MessageState]
 
 
 def status(session: Session, name: str | None) -> None:
@@ -32,7 +30,7 @@ def status(session: Session, name: str | None) -> None:
         if name is not None and name not in names:
             known(home.project, name)
         chosen = [name] if name is not None else names
-        found = {"now": home.clock(), "campaigns": [_campaign(home, one) for one in chosen], **_around(home)}
+        found = {"now": home.clock(), "campaigns": [campaign_now(home, one) for one in chosen], **_around(home)}
     session.show(found, lambda console: _draw(console, found, alone=name is not None))
 
 
@@ -40,50 +38,6 @@ def _names(home: Home) -> list[str]:
     with home.ledger.read() as tx:
         ran = tx.execute(sa.select(campaigns.c.name)).scalars().all()
     return sorted({*ran, *home.project.campaigns, *home.project.holes})
-
-
-def _campaign(home: Home, name: str) -> dict[str, Any]:
-    with home.ledger.read() as tx:
-        row = tx.execute(sa.select(campaigns).where(campaigns.c.name == name)).one_or_none()
-        rows = tx.exec_driver_sql(
-            "SELECT step, state, count(*) FROM participant WHERE campaign = ? AND left_at IS NULL GROUP BY 1, 2",
-            (name,),
-        ).all()
-        left = by(tx, participant.c.reason, participant.c.campaign == name, participant.c.left_at.is_not(None))
-        messages = tx.exec_driver_sql(
-            "SELECT step, state, count(*) FROM message WHERE campaign = ? GROUP BY 1, 2", (name,)
-        ).all()
-        skips = by(tx, skip.c.reason, skip.c.campaign == name)
-        codes = by(tx, message.c.error_code, message.c.campaign == name, message.c.state == "failed")
-        entered = sum(by(tx, participant.c.campaign, participant.c.campaign == name).values())
-    campaign = home.project.campaigns.get(name)
-    order = list(campaign.steps) if campaign is not None else []
-    steps = sorted(
-        {r[0] for r in (*rows, *messages)} | set(order), key=lambda s: (order.index(s) if s in order else 99, s)
-    )
-    return {
-        "campaign": name,
-        "state": describe_state(home, name),
-        "description": campaign.description if campaign is not None else "",
-        "version": row.version if row is not None else None,
-        "stopped_at": _time(row.stopped_at) if row is not None else None,
-        "stopped_why": row.stopped_why if row is not None else None,
-        "entered": entered,
-        "steps": {
-            step: {
-                "inside": {state: number for s, state, number in rows if s == step},
-                "messages": _ordered({state: number for s, state, number in messages if s == step}),
-            }
-            for step in steps
-        },
-        "left": left,
-        "skipped": skips,
-        "failed": {f"{code} {explain(int(code)).title}": number for code, number in codes.items()},
-        "held": [
-            {"why": one.why, "messages": one.messages, "expires_at": _time(one.expires_at)} for one in held(home, name)
-        ],
-        "holes": [document(one) for one in home.project.holes.get(name, [])],
-    }
 
 
 def _around(home: Home) -> dict[str, Any]:
@@ -124,10 +78,6 @@ def _time(us: int | None) -> datetime | None:
     return from_us(us) if us is not None else None
 
 
-def _ordered(found: dict[str, int]) -> dict[str, int]:
-    return {state: found[state] for state in IN_ORDER if state in found}
-
-
 def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
     for one in found["campaigns"]:
         _draw_campaign(console, one)
@@ -165,19 +115,50 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
     for hole in one["holes"]:
         place = f"{hole['file']}:{hole['line']}" if hole["line"] else hole["file"]
         console.print(f"{place}: {hole['field']}: {hole['message']}. {hole['mend']}", style="red", soft_wrap=True)
-    if not one["entered"]:
+    _draw_entries(console, one)
+    if not one["entered"] and not one["control"]:
         console.print("Nobody has entered yet.")
         return
     states = [s for s in IN_ORDER if any(s in step["messages"] for step in one["steps"].values())]
     rows = [
-        [name, sum(step["inside"].values()), *(step["messages"].get(state, 0) for state in states)]
+        [name, step["kind"], sum(step["inside"].values()), *(step["messages"].get(state, 0) for state in states)]
         for name, step in one["steps"].items()
     ]
-    console.print(f"{one['entered']:,} entered")
-    console.print(show.table(["step", "inside", *states], rows))
+    control = f", and {one['control']:,} in the control group" if one["control"] else ""
+    console.print(f"{one['entered']:,} entered{control}")
+    console.print(show.table(["step", "kind", "inside", *states], rows))
     for title, key in (("Left", "left"), ("Skipped", "skipped"), ("Failed", "failed")):
         if one[key]:
             console.print(show.counts(title, one[key]))
+    for goal in one["goals"]:
+        value = f", worth {goal['value']:g}" if goal["value"] is not None else ""
+        console.print(f"Goal {goal['goal']}: {goal['reached']:,} passages reached it, {goal['arm']}{value}")
     for wait in one["held"]:
-        until = f", until {show.cell(wait['expires_at'])}" if wait["expires_at"] else ""
-        console.print(f"Waiting: {wait['messages']:,} because {wait['why']}{until}", style="yellow")
+        console.print(
+            f"Waiting: {wait['messages']:,} because {wait['why']}{_until(wait)}", style="yellow", soft_wrap=True
+        )
+    for pool in one["coupons"]:
+        expired = f", {pool['expired']:,} expired" if pool["expired"] else ""
+        style = "yellow" if not pool["free"] else ""
+        console.print(f"Coupons {pool['pool']}: {pool['free']:,} of {pool['codes']:,} free{expired}", style=style)
+
+
+def _until(wait: dict[str, Any]) -> str:
+    due = f", until {show.cell(wait['due_at'])}" if wait["due_at"] else ""
+    return due + (f", given up at {show.cell(wait['expires_at'])}" if wait["expires_at"] else "")
+
+
+def _draw_entries(console: Console, one: dict[str, Any]) -> None:
+    """What comes next, and who is waited for."""
+    for entry in one["next"]:
+        if entry["still_to_enter"]:
+            when = show.cell(entry["next_enter_at"])
+            console.print(f"{entry['segment']}: {entry['still_to_enter']:,} still to enter, the next at {when}")
+        local = f" (as soon as clocks show {entry['local']})" if entry["local"] else ""
+        fires = f"next at {show.cell(entry['fires_at'])}{local}" if entry["fires_at"] else "does not fire again"
+        console.print(f"{entry['segment']} {fires}")
+    for wait in one["waiting_for_their_contact"]:
+        until = show.cell(wait["first_given_up_at"])
+        console.print(
+            f"{wait['people']:,} wait for their contact ({wait['entry']}), the first until {until}", style="yellow"
+        )

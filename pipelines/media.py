@@ -44,10 +44,7 @@ def still_unreachable(home: Home, messages: pl.DataFrame) -> pl.DataFrame:
     Gives id, detail (the address and what is wrong with it) and private (it never can be), for those only; nothing
     where `media.check` is off. Looks at each address once in a while, however often it is asked (`resources.media`).
     """
-    bodies = home.bodies.all(messages.select("body_file", "body_row"))
-    places = bodies.to_frame("body").select(
-        kind=pl.col("body").str.extract(_HEADER, 1), url=pl.col("body").str.extract(_HEADER, 2)
-    )
+    places = addresses(home, messages)
     found: list[tuple[str, str, str, bool]] = []
     for (kind,), part in places.drop_nulls().unique(maintain_order=True).partition_by("kind", as_dict=True).items():
         troubles = _troubles(home, str(kind), part.get_column("url").to_list())
@@ -56,6 +53,15 @@ def still_unreachable(home: Home, messages: pl.DataFrame) -> pl.DataFrame:
     known = pl.DataFrame(found, schema=schema, orient="row")
     held = pl.concat([messages.select("id"), places], how="horizontal")
     return held.join(known, on=["kind", "url"], maintain_order="left").select("id", "detail", "private")
+
+
+def addresses(home: Home, messages: pl.DataFrame) -> pl.DataFrame:
+    """kind (image, video, document) and url of the header's media of planned messages (body_file, body_row; Int64), row
+    by row; null where a message has none."""
+    bodies = home.bodies.all(messages.select("body_file", "body_row"))
+    return bodies.to_frame("body").select(
+        kind=pl.col("body").str.extract(_HEADER, 1), url=pl.col("body").str.extract(_HEADER, 2)
+    )
 
 
 def _troubles(home: Home, kind: str, urls: list[str]) -> dict[str, Trouble]:

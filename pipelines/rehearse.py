@@ -174,11 +174,7 @@ def rehearse(home: ThrowAway, name: str) -> Rehearsal:
 
 def bodies(home: ThrowAway, messages: pl.DataFrame) -> pl.DataFrame:
     """The messages of a rehearsal with their rendered `body`."""
-    parts = [messages.clear().with_columns(body=pl.lit(None, pl.String))]
-    for (file,), part in messages.partition_by("body_file", as_dict=True, maintain_order=True).items():
-        texts = pl.read_parquet(home.lake.path(int(str(file))), columns=["body"], glob=False).get_column("body")
-        parts.append(part.with_columns(body=texts.gather(part.get_column("body_row"))))
-    return pl.concat(parts)
+    return messages.with_columns(body=home.bodies.all(messages.select("body_file", "body_row")))
 
 
 def _unscheduled(campaign: Campaign) -> Campaign:

@@ -225,3 +225,50 @@ def test_whoever_asks_before_a_large_audience_sees_the_numbers_and_that_it_asks(
     told = cli("plan", "planned", "--json").json
     assert told["messages"] == 2
     assert any("above stop_if.audience_above (3)" in note for note in told["notes"])
+
+
+BRANCHING = """
+name: planned
+sender: main
+entries:
+  - audience: {segment: everyone}
+settings:
+  control_group: 50%
+steps:
+  by_name:
+    split: {branches: [{user: {first_name: Luc}, next: pause}], else: hello}
+  hello:
+    message: {template: hello_world, language: en_US}
+  pause:
+    delay: {for: 3d}
+    next: hello
+"""
+
+
+def test_branches_waits_and_the_control_group_are_told_apart(cli, home, tmp_path):
+    campaign(home, BRANCHING)
+    rows = [f"p{number},06123456{number:02},true,{'Luc' if number % 2 else 'Zoé'}" for number in range(60)]
+    people(cli, tmp_path, "contact_id,phone,opted_in,first_name\n" + "\n".join(rows) + "\n")
+    told = cli("plan", "planned", "--json").json
+    assert told["outcomes"] == {"entered": told["entered"], "control": told["control"]}
+    assert 10 < told["control"] < 50
+    [row] = told["by_branch"]
+    [wait] = told["waiting"]
+    assert (row["step"], row["path"]) == ("hello", "by_name else")
+    assert (wait["step"], wait["kind"], wait["first"]) == ("pause", "delay", "2026-10-08T08:00:00+00:00")
+    assert row["messages"] + wait["people"] == told["entered"]
+    [later] = told["later"]
+    assert (later["step"], later["people_at_most"]) == ("hello", wait["people"])
+
+
+def test_prices_and_later_prices_are_upper_bounds_from_the_rate_card(cli, home, tmp_path):
+    campaign(home)
+    people(cli, tmp_path)
+    head = "effective_from,currency,market,category,tier_from,rate\n"
+    (home / "rates" / "example.csv").write_text(head + "2026-01-01,EUR,France,MARKETING,0,0.05\n")
+    told = cli("plan", "planned", "--json").json
+    assert told["total"] == {"EUR": 0.1}
+    assert told["cost"] == [
+        {"market": "France", "category": "MARKETING", "currency": "EUR", "messages": 2, "price": 0.1}
+    ]
+    assert told["later_cost_at_most"] == {"EUR": 0.2}  # two people, each at most at two more steps
