@@ -20,7 +20,7 @@ from journey.contact_update import ALSO_SET, fit
 from journey.findings import CheckContext, Findings
 from journey.properties import KIND_WORDS
 from journey.source import Key
-from journey.spelling import suggest
+from journey.spelling import nearest, suggest
 from journey.steps import (
     DelayStep,
     ExperimentStep,
@@ -92,8 +92,10 @@ def _answers(step: MessageStep, places: dict[str, Place], context: CheckContext,
             findings.warning(path, what, "Remove it, or change `stop_words` in estafette.yaml.")
         elif known is not None and form not in {compared(one) for one in known}:
             what = f"no quick-reply button of the template says “{answer}”; only who writes it is understood"
-            near = suggest(answer, known, none="").replace("`", "“", 1).replace("`", "”", 1) if known else ""
-            findings.warning(path, what, near or "Let it be, if people are to write it.")
+            near = nearest(answer, known)
+            listed = ", ".join(f"“{one}”" for one in known)
+            mend = f"Did you mean “{near}”?" if near else f"Its buttons: {listed}." if known else "It has none at all."
+            findings.warning(path, what, mend)
         seen.setdefault(form, answer)
 
 
@@ -192,7 +194,7 @@ def _click(branch: WaitBranch, step: MessageStep, path: Place, context: CheckCon
     if isinstance(message, TemplateMessage):
         links = [key for key, one in message.buttons.items() if isinstance(one, Link)]
     if not links:
-        what = f"the message of `{branch.step}` has no counted link, and nobody learns of a tap on another one"
+        what = f"the message of `{branch.step}` has no counted link, and WhatsApp tells nobody of a tap on another one"
         mend = "Write its button as {link: https://…} there, or wait for something else."
         findings.hole((*path, "click"), what, mend)
         return

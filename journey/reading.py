@@ -1,21 +1,19 @@
 """A file's data → a checked model, with every failure said as a finding that a newcomer can act on.
 
-What belongs here: the base of all models that mirror a file, the fields they share (durations, names), the translation
-of pydantic's errors into `Problem`s with file:line, and the JSON Schemas for editors. What does not: any rule of a
-particular file.
+What belongs here: the base of all models that mirror a file, the fields they share (durations, names), and the translation
+of pydantic's errors into `Problem`s with file:line. What does not: any rule of a particular file.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from journey.clock import DURATION_PATTERN, is_zone, parse_duration, show_duration, zone
+from journey.clock import DURATION_PATTERN, is_zone, parse_duration, zone
+from journey.editor_schema import description_of, example_of, known_keys, may_be_null
 from journey.problems import Problem
 from journey.source import Key, Path, Source, dotted
 from journey.spelling import nearest, suggest
@@ -30,7 +28,6 @@ class FileModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=FileModel)
-SENTENCE_END = re.compile(r"(?<!\be\.g)\. ")
 
 
 def example(
@@ -111,14 +108,14 @@ ZoneName = Annotated[str, BeforeValidator(_zone_name), WithJsonSchema({"type": "
 
 def read_model(source: Source, model: type[Model]) -> tuple[Model | None, list[Problem]]:
     """The source as a `model`, or the findings that forbid it, in the order of their lines."""
-    empty = {path for path in source.nulls() if not _may_be_null(model, path)}
+    empty = {path for path in source.nulls() if not may_be_null(model, path)}
     problems = [
         Problem(
             source.file,
             source.line(path),
             dotted(path),
             "there is no value" if isinstance(path[-1], int) else f"`{path[-1]}` has no value",
-            _example(model, path).replace("Write e.g.", "Give it one, e.g.").replace("}.", "}, or remove the line.")
+            example_of(model, path).replace("Write e.g.", "Give it one, e.g.").replace("}.", "}, or remove the line.")
             or "Give it one, or remove the line.",
         )
         for path in empty
@@ -146,7 +143,7 @@ def _meant(source: Source, model: type[FileModel], error: ErrorDetails) -> tuple
     if error["type"] != "extra_forbidden":
         return None
     path = source.path(error["loc"])
-    near = nearest(str(path[-1]), _known_keys(model, path[:-1]))
+    near = nearest(str(path[-1]), known_keys(model, path[:-1]))
     return (*path[:-1], near) if near else None
 
 
@@ -161,12 +158,12 @@ def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Pro
     elif kind == "invalid_key" or error["loc"][-1:] == ("[key]",):
         what, mend = f"the key {found} is not text", f'Put it in quotes: "{found}".'
     elif kind == "missing":
-        about = _description(model, path)
+        about = description_of(model, path)
         what, mend = f"`{name}` is missing", f"Add `{name}:`" + (f" ({about})." if about else ".")
     elif kind == "extra_forbidden":
         beside = source.value(path[:-1])
         others = [str(key) for key in beside if key != path[-1]] if isinstance(beside, dict) else []
-        known = _known_keys(model, path[:-1])
+        known = known_keys(model, path[:-1])
         what, mend = f"unknown key `{name}`", suggest(name, known, none="Remove it.")
         if name in known:
             listed = " and ".join(f"`{one}`" for one in others)
@@ -175,14 +172,14 @@ def _problem(source: Source, model: type[FileModel], error: ErrorDetails) -> Pro
         known = set(re.findall(r"'([^']*)'", str(context["expected"])))
         what = f"{_shown(found)} is not one of the words of `{name}`"
         mend = suggest(found if isinstance(found, str) else "", known, none="")
-        instead = _example(model, path)
+        instead = example_of(model, path)
         if instead:
             mend += " Or write" + instead.removeprefix("Write")
     elif kind == "string_type" and isinstance(found, bool | int | float):
         what, mend = f"text is wanted here, and {_shown(found)} is none", f'Put it in quotes: "{_written(found)}".'
     elif kind in _WANTED:
         wanted, way = _WANTED[kind]
-        what, mend = f"{wanted} is wanted here, not {_shown(found)}", _example(model, path) or way
+        what, mend = f"{wanted} is wanted here, not {_shown(found)}", example_of(model, path) or way
     elif kind == "too_short":
         what, mend = f"`{name}` is empty", "It needs at least one."
     elif kind in ("greater_than", "finite_number"):
@@ -217,96 +214,3 @@ def _shown(value: object) -> str:
 
 def _written(value: bool | int | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _flow(value: object) -> str:
-    """A value as a file would spell it on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flow(one) for one in value) + "]"
-    text = str(value)
-    return text if _UNQUOTED.fullmatch(text) else f'"{text}"'
-
-
-_UNQUOTED = re.compile(r"[A-Za-z_][\w/:. -]*|[-+]?[0-9.]+[smhdw%]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}")
-
-
-def _example(model: type[FileModel], path: Path) -> str:
-    examples = dict.fromkeys(_flow(one) for node in _walk(model, path) for one in node.get("examples", []))
-    return f"Write e.g. {' or '.join(examples)}." if examples else ""
-
-
-class _EditorSchema(GenerateJsonSchema):
-    """JSON Schema as editors use it: an optional key may be left out but is never null; defaults as files have them."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        inner = super().default_schema(schema)
-        if isinstance(inner.get("default", 0), dict | None):
-            del inner["default"]  # says nothing, or only what the keys within say
-        return inner
-
-    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
-        return value  # in the order of the spelling, which is the order of importance
-
-    def encode_default(self, dft: Any) -> Any:
-        return show_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
-
-
-@lru_cache(maxsize=16)
-def editor_schema(model: type[FileModel]) -> dict[str, Any]:
-    """The JSON Schema of a file, for editors that complete and check it (draft 7, which VS Code reads)."""
-    schema = model.model_json_schema(schema_generator=_EditorSchema)
-    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
-
-
-def _known_keys(model: type[FileModel], path: Path) -> set[str]:
-    """The keys that a mapping at `path` may have."""
-    return {key for node in _walk(model, path) for key in node.get("properties", {})}
-
-
-def _may_be_null(model: type[FileModel], path: Path) -> bool:
-    """Whether an empty value means something there."""
-    return any("null" in node.get("type", ()) for node in _walk(model, path))
-
-
-def _description(model: type[FileModel], path: Path) -> str:
-    """What the schema says of the key at `path`: its first sentence, without the full stop."""
-    schema = editor_schema(model)
-    for node in _walk(model, path[:-1]):
-        key = node.get("properties", {}).get(path[-1], {})
-        for described in (key, *_branches(schema, key)):
-            if described.get("description"):
-                return SENTENCE_END.split(str(described["description"]), maxsplit=1)[0].removesuffix(".")
-    return ""
-
-
-def _walk(model: type[FileModel], path: Path) -> list[dict[str, Any]]:
-    schema = editor_schema(model)
-    nodes = list(_branches(schema, schema))
-    for part in path:
-        nodes = [branch for node in nodes for child in _into(node, part) for branch in _branches(schema, child)]
-    return nodes
-
-
-def _into(node: dict[str, Any], part: Key) -> Iterator[dict[str, Any]]:
-    inside = node.get("properties", {}).get(part) or node.get("additionalProperties")
-    if isinstance(part, int) and "items" in node:
-        inside = node["items"]
-    if isinstance(inside, dict):
-        yield inside
-
-
-def _branches(schema: dict[str, Any], node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A schema node itself, or what it refers to, or each of its alternatives."""
-    if "$ref" in node:
-        yield from _branches(schema, schema["$defs"][node["$ref"].rsplit("/", 1)[1]])
-        return
-    alternatives = [*node.get("anyOf", []), *node.get("oneOf", [])]
-    for one in alternatives:
-        yield from _branches(schema, one)
-    if not alternatives:
-        yield node

@@ -19,11 +19,11 @@ from journey.campaign import Campaign
 from journey.campaign_reading import read_campaign
 from journey.check import CheckContext, find
 from journey.check_values import FILTERED_COLUMNS, OF_EVERY_CONTACT
+from journey.editor_schema import editor_schema
 from journey.language import CampaignFile
 from journey.pricing import RateCard
 from journey.problems import Level, Problem, ProjectError
 from journey.properties import PropertyType
-from journey.reading import editor_schema
 from journey.source import Source, dotted, parse_source
 from journey.spelling import suggest
 from journey.steps import UpdateStep
