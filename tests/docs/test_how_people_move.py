@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,9 +13,15 @@ from tests.stage import Stage, person
 
 PAGE = "how-people-move.md"
 PARIS = ZoneInfo("Europe/Paris")
-TEMPLATES = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((DOCS.parent / "templates").glob("*.json"))]
+FILES = sorted((DOCS.parent / "templates").glob("*.json"))
+TEMPLATES = [json.loads(file.read_text(encoding="utf-8")) for file in FILES]
 EVENT = re.compile(r"event `(\w+)` with `(\{.*\})`")
 LINES = [(text, line) for text, lines in campaigns(PAGE) for line in lines]
+
+
+def moment(at: str) -> datetime:
+    """A time of the page, which is Paris's."""
+    return datetime.fromisoformat(at).replace(tzinfo=PARIS).astimezone(UTC)
 
 
 class Teller:
@@ -25,7 +31,7 @@ class Teller:
         self.stage, self.campaign, self.events = stage, campaign, 0
 
     def act(self, at: str, what: str) -> None:
-        self.stage.at(datetime.fromisoformat(at).replace(tzinfo=PARIS))
+        self.stage.at(moment(at))
         event = EVENT.fullmatch(what)
         if what == "enters":
             self.stage.run(self.campaign)
@@ -62,7 +68,7 @@ class Teller:
 def test_time_lines(campaign: str, line: list[dict[str, str]], make_home: Callable[..., Stage]) -> None:
     name = campaign.split("name: ")[1].split("\n")[0]
     stage = make_home(
-        now=datetime.fromisoformat(line[0]["at"]).replace(tzinfo=PARIS),
+        now=moment(line[0]["at"]),
         campaigns=[campaign],
         segments={"inactive_30d.yaml": "all:\n  - {user: {country: FR}}\n"},
         contacts=[person(0, first_name="Camille", favourite_product="les bottines", product_id="b1")],
