@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from journey.clock import to_us
 from journey.codes import explain
-from journey.words import EntryOutcome
+from journey.words import EntryOutcome, ParticipantState
 from resources.home import Home
 from resources.ledger import select_in
 from resources.tables import message, occurrence, participant, skip
@@ -110,7 +110,9 @@ def occurrence_funnel(home: Home, campaign: str, ids: Sequence[int]) -> dict[str
         rows = tx.execute(sa.select(occurrence).where(occurrence.c.id.in_(ids)).order_by(occurrence.c.id)).all()
         names = [row.name for row in rows]
         people = sa.select(participant.c.id).where(
-            participant.c.campaign == campaign, participant.c.occurrence.in_(names)
+            participant.c.campaign == campaign,
+            participant.c.occurrence.in_(names),
+            participant.c.state != ParticipantState.control,
         )
         mine = message.c.participant_id.in_(people)
         entered = tx.execute(sa.select(sa.func.count()).select_from(people.subquery())).scalar_one()
@@ -163,7 +165,8 @@ def settled(home: Home, campaign: str, ids: Sequence[int]) -> tuple[int, int]:
             row = tx.exec_driver_sql(
                 "SELECT count(*), sum(EXISTS (SELECT 1 FROM message m WHERE m.participant_id = p.id"
                 " AND m.state NOT IN ('planned', 'held', 'attempted')) OR EXISTS (SELECT 1 FROM skip s"
-                " WHERE s.participant_id = p.id)) FROM participant p WHERE p.campaign = ? AND p.occurrence = ?",
+                " WHERE s.participant_id = p.id)) FROM participant p WHERE p.campaign = ? AND p.occurrence = ?"
+                " AND p.state <> 'control'",
                 (campaign, name),
             ).one()
             most, done = most + int(row[0]), done + int(row[1] or 0)

@@ -39,7 +39,8 @@ from sandbox.testing import Box, running
 
 START = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
 DAYS = 2
-CAMPAIGN = "autumn_offer"
+CAMPAIGN, ORDERS = "autumn_offer", "order_ready"
+READY = 40  # orders
 MARK = ".made-by-estafette-demo"
 FOLDER = ".demo"
 STANDARD, PACE = 80, 600  # messages a second, so that nobody waits for a demo; one lane carries it
@@ -49,6 +50,7 @@ BRANCHES = (
     "SELECT from_step, branch, to_step, count(*) AS people FROM participant_steps"
     f" WHERE campaign = '{CAMPAIGN}' AND from_step IS NOT NULL GROUP BY ALL ORDER BY people DESC"
 )
+LIFT = f"SELECT * EXCLUDE (campaign) FROM lift WHERE campaign = '{CAMPAIGN}'"
 STEPS = f"SELECT * EXCLUDE (campaign) FROM step_funnel WHERE campaign = '{CAMPAIGN}' ORDER BY planned DESC"
 TRY = "SELECT template, state, count(*) AS messages FROM messages GROUP BY ALL ORDER BY messages DESC"
 
@@ -117,12 +119,17 @@ def _play(session: Session, box: Box, now: _Now, people: int, told: _Teller) -> 
     _turn(box, now)
     session = replace(session, given_now=now.at.isoformat())
     with session.open() as home:
+        before = len(box.accepted(bodies=False))
+        bought, ready = _happens(home, now.at)
         one_pass(session, home, home.path)
-        told("The last answers are in, and published for analysts")
+        sent = len(box.accepted(bodies=False)) - before
+        told(f"{ready} orders are ready in the shop: {sent} messages went out at once, by the trigger of {ORDERS}")
+        told(f"{bought} purchases came in, and count for the goal of {CAMPAIGN}, its control group included")
         return {
             "run": ids,
             "steps": _rows(home, STEPS),
             "branches": _rows(home, BRANCHES),
+            "lift": _rows(home, LIFT),
             "audit": audit(home, box),
             "now": now.at,
         }
@@ -142,6 +149,28 @@ def _import(home: Home, people: int) -> dict[str, int]:
     home.reload()
     new = {kind: sum(one.new for one in taken if one.kind == kind) for kind in ("contacts", "events")}
     return {**new, "bad": sum(one.quarantined for one in taken)}
+
+
+def _happens(home: Home, at: datetime) -> tuple[int, int]:
+    """What people do besides: some buy, and some orders are ready. Gives how many of each; the next pass takes them in."""
+    with home.ledger.read() as tx:
+        rows = tx.exec_driver_sql(
+            "SELECT p.contact_id, EXISTS (SELECT 1 FROM message m WHERE m.participant_id = p.id AND m.read_at > 0)"
+            " AS reader, p.reason = 'control' AS control FROM participant p WHERE p.campaign = ? ORDER BY p.id",
+            (CAMPAIGN,),
+        ).all()
+    readers = [row.contact_id for row in rows if row.reader]
+    waiting = [row.contact_id for row in rows if row.control][:READY]
+    folder, landing = home.path / "sample", home.paths.landing / "events"
+    files = {
+        "purchases_after.ndjson": population.purchases(readers, [r.contact_id for r in rows if not r.reader], at),
+        "orders.ndjson": population.orders(waiting, at),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        shutil.copyfile(folder / name, landing / f".{name}")
+        (landing / f".{name}").rename(landing / name)
+    return files["purchases_after.ndjson"].count("\n"), len(waiting)
 
 
 def _turn(box: Box, now: _Now) -> None:
@@ -257,7 +286,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _draw(out: Console, folder: Path, found: dict[str, Any]) -> None:
     show.heading(out, "The first day")
     draw_funnel(out, found["run"])
-    for title, rows in (("Step by step", found["steps"]), ("Who went where", found["branches"])):
+    tables = {"Step by step": found["steps"], "Who went where": found["branches"], "What it brought": found["lift"]}
+    for title, rows in tables.items():
         show.heading(out, title)
         if rows:
             out.print(show.table(list(rows[0]), [list(row.values()) for row in rows]))
@@ -274,6 +304,8 @@ def _draw(out: Console, folder: Path, found: dict[str, Any]) -> None:
         ("Ask the tables", f'{estafette} query --home {home} "{TRY}"'),
         ("Who stands where", f"{estafette} status --home {home}"),
         ("One message", f"{estafette} preview {CAMPAIGN} --contact c000001 --home {home}"),
+        ("One person", f"{estafette} why c000001 --home {home}"),
+        ("A dry run", f"{estafette} plan {CAMPAIGN} --home {home}"),
         ("Runs and assets", f"make dev ESTAFETTE_HOME={home}   # Dagster's pages on http://127.0.0.1:3000"),
         ("The campaign", f"{home}/campaigns/{CAMPAIGN}.yaml"),
         ("The tables", f"{home}/data/analytics.duckdb   # any DuckDB client, any time"),

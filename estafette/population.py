@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -46,6 +46,7 @@ NOT_OPTED_IN, NO_NAME, NO_PRODUCT, NO_TIMEZONE, BAD_PHONE, BAD_DATE, TWICE, STAF
     0.01,
 )
 BAD_LINES = 0.001
+READER_BUYS, OTHER_BUYS = 0.11, 0.03
 YEAR = timedelta(days=365)
 
 
@@ -70,6 +71,40 @@ def make(size: int, now: datetime, seed: int = 1) -> Population:
     events = [line for person, purchases in people for line in _events(person, purchases, draw)]
     events.sort(key=lambda one: one[0])
     return Population(text.getvalue(), "".join(f"{line}\n" for _, line in events))
+
+
+def orders(contacts: Sequence[str], at: datetime) -> str:
+    """Events of orders that wait in the shop, one for each of these contacts."""
+    lines = [
+        {
+            "event": "order_status_changed",
+            "contact_id": contact,
+            "occurred_at": at.isoformat(timespec="seconds"),
+            "properties": {"status": "Prête pour le retrait", "order_number": f"A{10_000 + number}"},
+        }
+        for number, contact in enumerate(contacts)
+    ]
+    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+
+
+def purchases(readers: Sequence[str], others: Sequence[str], at: datetime, seed: int = 2) -> str:
+    """What people buy within the days before `at`: of those who have read an offer more do than of the others."""
+    draw = random.Random(seed)  # noqa: S311 - the same purchases every time
+    lines = []
+    for contacts, share in ((readers, READER_BUYS), (others, OTHER_BUYS)):
+        for contact in contacts:
+            if draw.random() < share:
+                amount = round(15 + draw.expovariate(1 / 45), 2)
+                when = at - timedelta(hours=24 * draw.random())
+                lines.append(
+                    {
+                        "event": "purchase",
+                        "contact_id": contact,
+                        "occurred_at": when.isoformat(timespec="seconds"),
+                        "properties": {"amount": amount, "product_id": draw.choice(list(PRODUCTS))},
+                    }
+                )
+    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
 
 def _person(number: int, draw: random.Random, now: datetime) -> tuple[dict[str, str], list[datetime]]:

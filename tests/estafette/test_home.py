@@ -20,7 +20,9 @@ def test_a_new_home_has_an_example_of_everything_and_nothing_wrong(tmp_path, cap
         assert (made / name).exists(), name
     assert main(["check", "--home", str(made), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found == {"ok": True, "campaigns": {"autumn_offer": "live", "loyal_points": "draft"}, "problems": []}
+    campaigns = {name: "live" for name in ("appointment_reminder", "autumn_offer", "order_ready", "survey_thanks")}
+    drafts = {name: "draft" for name in ("loyal_gift", "loyal_points")}
+    assert found == {"ok": True, "campaigns": {**campaigns, **drafts}, "problems": []}
 
 
 def test_init_leaves_a_folder_alone_that_holds_something(tmp_path, capsys):

@@ -109,7 +109,7 @@ def test_run_enters_the_audience_sends_and_shows_the_funnel(loaded, box):
     found = loaded("run", "autumn_offer", "--json")
     assert found.code == 0
     funnel = found.json
-    assert funnel["entered"] == funnel["audience"] > 0
+    assert funnel["entered"] + funnel["refused"].get("control", 0) == funnel["audience"] > 0
     assert funnel["accepted"] + sum(funnel["skipped"].values()) == funnel["entered"]
     assert funnel["held"] == {} and funnel["unknown"] == 0
     assert len(box.accepted()) == funnel["accepted"]
