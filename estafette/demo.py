@@ -152,7 +152,7 @@ def _import(home: Home, people: int) -> dict[str, int]:
 
 
 def _happens(home: Home, at: datetime) -> tuple[int, int]:
-    """What people do besides: some buy, and some orders are ready. Gives how many of each; the next pass takes them in."""
+    """What people do besides: some buy, and some orders are ready; the next pass finds it. Gives how many of each."""
     with home.ledger.read() as tx:
         rows = tx.exec_driver_sql(
             "SELECT p.contact_id, EXISTS (SELECT 1 FROM message m WHERE m.participant_id = p.id AND m.read_at > 0)"

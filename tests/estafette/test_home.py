@@ -20,8 +20,8 @@ def test_a_new_home_has_an_example_of_everything_and_nothing_wrong(tmp_path, cap
         assert (made / name).exists(), name
     assert main(["check", "--home", str(made), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    campaigns = {name: "live" for name in ("appointment_reminder", "autumn_offer", "order_ready", "survey_thanks")}
-    drafts = {name: "draft" for name in ("loyal_gift", "loyal_points")}
+    campaigns = dict.fromkeys(("appointment_reminder", "autumn_offer", "order_ready", "survey_thanks"), "live")
+    drafts = dict.fromkeys(("loyal_gift", "loyal_points"), "draft")
     assert found == {"ok": True, "campaigns": {**campaigns, **drafts}, "problems": []}
 
 
