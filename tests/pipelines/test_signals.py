@@ -1,9 +1,17 @@
 """Events that come in: they end passages, reach goals, meet waits and count clicks; each once, whatever happens."""
 
+import itertools
+import random
+import shutil
+from datetime import UTC, datetime
+
 import pytest
 
-from pipelines.signals import met_on_arrival, write_met
-from tests.stage import NOON, OFFER, TEMPLATES, template
+from pipelines.signals import look_at_events, met_on_arrival, write_met
+from pipelines.take_in import take_in
+from resources.ledger import Ledger
+from tests.pipelines.test_turn import Crash, crash_at
+from tests.stage import NOON, OFFER, SETTINGS, TEMPLATES, Stage, template, write_home
 
 GOALS = (
     OFFER
@@ -278,3 +286,246 @@ def test_many_people_are_looked_up_in_parts(make_home, monkeypatch, size):
     stage.turn()
     assert stage.counts("goal", "goal") == {"purchase": 3, "purchase 2": 6}
     assert stage.reasons() == {"goal": 3, None: 4}
+
+
+# -- with triggers, whole ----------------------------------------------------------------------------------------------
+
+TAPPED = template(
+    "tapped",
+    category="UTILITY",
+    buttons=[
+        {
+            "type": "URL",
+            "text": "Voir",
+            "url": "https://go.example.com/r/{{1}}",
+            "example": ["https://go.example.com/r/1"],
+        }
+    ],
+)
+LINKED = SETTINGS + 'links: {base_url: "https://go.example.com"}\n'
+ORDERS = """
+name: offer
+sender: main
+entries:
+  - trigger: {event: order_ready, key: order}
+settings:
+  goals: [{event: order_ready, within: 1d}, {event: picked_up, within: 7d, ends_journey: true}]
+  exit_on: [{event: order_cancelled}]
+steps:
+  ready:
+    message: {template: tapped, language: fr, buttons: {Voir: {link: "https://shop.example.com/o"}}}
+    next: picked
+  picked:
+    wait_for:
+      within: 2d
+      branches: [{event: rated, next: end}, {click: ready, next: end}, {reply_to: ready, is: [Oui], next: end}]
+      else: late
+  late:
+    message: {template: order, language: fr}
+"""
+
+
+def passages(stage):
+    return stage.rows("SELECT contact_id, key, step, state, reason FROM participant ORDER BY 1, 2")
+
+
+def test_an_order_that_was_cancelled_before_the_pass_that_lets_it_in_sends_nothing(make_home):
+    stage = make_home(campaigns=[ORDERS], contacts=2, templates=[*TEMPLATES, TAPPED], settings=LINKED)
+    stage.turn()
+    moment = stage.now
+    stage.later(minutes=5)
+    for key in ("A", "B"):
+        stage.happens("order_ready", "c0", at=moment, order=key)
+    stage.happens("order_ready", "c1", at=moment, order="C")
+    stage.happens("order_cancelled", "c0", at=moment.replace(minute=1), order="A")
+    stage.happens("order_cancelled", "c1", at="2026-12-01T11:59:59Z", order="C").turn()
+    assert passages(stage) == [
+        ("c0", "A", "ready", "ended", "exit_on"),
+        ("c0", "B", "ready", "waiting", None),
+        ("c1", "C", "ready", "waiting", None),
+    ]
+    assert stage.states() == {"planned": 2}
+
+
+def test_the_event_that_brings_a_passage_in_is_no_goal_of_it_but_another_of_its_kind_is(make_home):
+    stage = make_home(campaigns=[ORDERS], contacts=1, templates=[*TEMPLATES, TAPPED], settings=LINKED)
+    stage.turn()
+    stage.happens("order_ready", "c0", order="A").turn()
+    assert goals(stage) == []
+    stage.later(hours=1).happens("order_ready", "c0", order="A").turn()
+    stage.later(hours=1).happens("picked_up", "c0", order="A").turn()
+    assert [row[1] for row in goals(stage)] == ["order_ready", "picked_up"]
+    assert stage.reasons() == {"goal": 1}
+
+
+def acts():
+    """What happens, one act after the other: all that signals do, for several people."""
+
+    def orders(stage):
+        for contact, key in (("c0", "A"), ("c0", "B"), ("c1", "C"), ("c2", "D"), ("c3", "E"), ("c4", "F")):
+            stage.happens("order_ready", contact, order=key, event_id=f"o{key}", file="a.ndjson")
+        stage.happens("order_cancelled", "c0", order="B", event_id="x", file="a.ndjson")
+
+    def events(stage):
+        code = stage.value("SELECT code FROM link JOIN message m ON m.id = message_id WHERE contact_id = 'c2'")
+        stage.happens("picked_up", "c0", order="A", value=3, event_id="e1", file="b.ndjson")
+        stage.happens("rated", "c1", order="C", event_id="e2", file="b.ndjson")
+        stage.happens("link_clicked", "c2", code=code, event_id="e3", file="b.ndjson")
+        stage.happens("order_cancelled", "c3", order="E", event_id="e4", file="b.ndjson")
+
+    def words(stage):
+        log = "c.ndjson"
+        stage.webhook(said("33600000004", "Oui", 1), said("33600000003", "Start", 2), said("33600000003", "Stop", 3),
+                      said("33600000002", "Merci", 4), file=log)  # fmt: skip
+
+    def said(phone, text, number):
+        moment = str(int(NOON.timestamp()) + 7200 + number)
+        message = {"from": phone, "id": f"wamid.i{number}", "timestamp": moment, "type": "text", "text": {"body": text}}
+        return {"contacts": [{"wa_id": phone}], "messages": [message]}
+
+    return [
+        (0, orders),
+        (0, lambda stage: stage.send()),
+        (60, None),
+        (3600, events),
+        (7300, words),
+        (2 * 86_400 + 70, None),
+    ]
+
+
+def facts(stage):
+    """What is true at the end, without the numbers that a crash may change."""
+    who = "participant p ON p.id = participant_id ORDER BY 1, 2, 3"
+    return {
+        "participants": stage.rows("SELECT contact_id, key, step, reason, left_at FROM participant ORDER BY 1, 2"),
+        "messages": stage.rows("SELECT contact_id, step, visit, state FROM message ORDER BY participant_id, step"),
+        "goals": stage.rows(f"SELECT p.contact_id, p.key, goal, event_id, value, reached_at FROM goal JOIN {who}"),
+        "met": stage.rows(f"SELECT p.contact_id, p.key, branch, event_id, met_at FROM met JOIN {who}"),
+        "clicks": stage.rows(f"SELECT p.contact_id, p.key, event_id, clicked_at FROM click JOIN {who}"),
+        "replies": stage.rows("SELECT wamid, text, step, late FROM reply ORDER BY 1"),
+        "skips": stage.rows("SELECT contact_id, step, reason FROM skip ORDER BY 1, 2"),
+        "consent": stage.rows("SELECT contact_id, change, scope, cause FROM consent_history ORDER BY 1, id"),
+        "moves": stage.moves(),
+        "entries": sorted((row["contact_id"], row["occurrence"], row["outcome"]) for row in stage.lake("entries")),
+    }
+
+
+def played(path, moment, act):
+    stage = Stage(path, NOON).at(NOON).later(seconds=moment)
+    try:
+        if act is not None:
+            act(stage)
+        stage.turn()
+        return facts(stage)
+    finally:
+        stage.home.close()
+
+
+def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path, monkeypatch):
+    home = write_home(
+        tmp_path / "plain", campaigns=[ORDERS], contacts=5, templates=[*TEMPLATES, TAPPED], settings=LINKED
+    )
+    before = Stage(home, NOON.replace(hour=11))
+    before.turn()
+    before.home.close()
+    cut = 0
+    for number, (moment, act) in enumerate(acts()):
+        start = tmp_path / f"start{number}"
+        shutil.copytree(home, start)
+        expected = played(home, moment, act)
+        if number == 1:  # what is cut while sending is another matter
+            continue
+        for nth in itertools.count(1):
+            again = tmp_path / "again"
+            shutil.copytree(start, again)
+            stage = Stage(again, NOON).at(NOON).later(seconds=moment)
+            if act is not None:
+                act(stage)
+            ended = False
+            with crash_at(monkeypatch, Ledger, "write", nth):
+                try:
+                    stage.turn()
+                    ended = True
+                except Crash:
+                    cut += 1
+            stage.turn()
+            assert facts(stage) == expected, (number, nth)
+            stage.home.close()
+            shutil.rmtree(again)
+            if ended:
+                break
+    assert cut > 40
+    assert [row[3] for row in expected["participants"]] == ["goal", "exit_on", "end", "end", "exit_on", "end"]
+    assert [row[:3] for row in expected["clicks"]] == [("c2", "D", "e3")]
+
+
+# -- any order ---------------------------------------------------------------------------------------------------------
+
+
+def reference(people, events):
+    """What is so at the end, by the rules read one event and one passage after the other. People: (contact, key, since,
+    entered, arrived); events: (id, name, contact, time, key, amount)."""
+    found = {"goals": set(), "met": set()}
+    for contact, key, entered in people:
+        mine = [one for one in events if one[2] == contact and (key is None or one[4] == key)]
+        for goal, least in (("purchase", 20), ("purchase 2", 0)):
+            good = [
+                one
+                for one in mine
+                if one[1] == "purchase" and one[5] >= least and entered <= one[3] <= entered + 3 * 86_400
+            ]
+            if good:
+                first = min(good, key=lambda one: (one[3], one[0]))
+                found["goals"].add((contact, goal, first[0], float(first[5])))
+        for branch, name, least in ((1, "purchase", 20), (2, "visit", 0)):
+            good = [
+                one for one in mine if one[1] == name and one[5] >= least and entered <= one[3] <= entered + 2 * 86_400
+            ]
+            if good:
+                first = min(good, key=lambda one: (one[3], one[0]))
+                found["met"].add((contact, branch, first[0]))
+    return found
+
+
+def test_events_in_any_order_number_and_parts_end_as_the_rules_say(tmp_path):
+    both = WAIT.replace("steps:", GOALS[GOALS.index("settings:") : GOALS.index("  exit_on:")] + "steps:")
+    plain = write_home(tmp_path / "plain", campaigns=[both], contacts=6)
+    stage = Stage(plain, NOON)
+    stage.run()
+    keyed(stage, c0="A", c1="B")
+    with stage.home.ledger.write() as tx:  # nobody moves
+        tx.exec_driver_sql("UPDATE participant SET wake_at = NULL")
+    stage.home.close()
+    start = int(NOON.timestamp())
+    people = [("c0", "A", start), ("c1", "B", start), *((f"c{number}", None, start) for number in range(2, 6))]
+    for seed in range(8):
+        chance = random.Random(seed)
+        events = [
+            (
+                f"e{number}",
+                chance.choice(["purchase", "purchase", "visit", "other"]),
+                f"c{chance.randrange(6)}",
+                start + chance.randrange(-3600, 4 * 86_400, 1800),
+                chance.choice(["A", "B", None]),
+                chance.choice([0, 19, 20, 50]),
+            )
+            for number in range(40)
+        ]
+        copy = tmp_path / str(seed)
+        shutil.copytree(plain, copy)
+        stage = Stage(copy, NOON).at(NOON).later(days=5)
+        told = events + chance.choices(events, k=15)
+        chance.shuffle(told)
+        parts = chance.randrange(1, 5)
+        for part in range(parts):
+            for event_id, name, contact, moment, key, amount in told[part::parts]:
+                when = datetime.fromtimestamp(moment, UTC)
+                carried = {"amount": amount} | ({"order": key} if key else {})
+                stage.happens(name, contact, at=when, event_id=event_id, file=f"{part}.ndjson", **carried)
+            take_in(stage.home, stage.lease, stage.now, final=True)
+            look_at_events(stage.home, stage.lease, stage.now)
+        expected = reference(people, events)
+        assert set(stage.rows("SELECT contact_id, goal, event_id, value FROM goal")) == expected["goals"], seed
+        assert {(who, branch, event) for who, _, branch, event in met(stage)} == expected["met"], seed
+        stage.home.close()
+        shutil.rmtree(copy)
