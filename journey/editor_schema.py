@@ -20,24 +20,6 @@ from journey.source import Key, Path
 SENTENCE_END = re.compile(r"(?<!\be\.g)\. ")
 
 
-def _flow(value: object) -> str:
-    """A value as a file would spell it on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flow(one) for one in value) + "]"
-    text = str(value)
-    return text if _UNQUOTED.fullmatch(text) else f'"{text}"'
-
-
-_UNQUOTED = re.compile(r"[A-Za-z_][\w/:. -]*|[-+]?[0-9.]+[smhdw%]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}")
-
-
-def example_of(model: type[BaseModel], path: Path) -> str:
-    examples = dict.fromkeys(_flow(one) for node in _walk(model, path) for one in node.get("examples", []))
-    return f"Write e.g. {' or '.join(examples)}." if examples else ""
-
-
 class _EditorSchema(GenerateJsonSchema):
     """JSON Schema as editors use it: an optional key may be left out but is never null; defaults as files have them."""
 
@@ -62,6 +44,12 @@ def editor_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The JSON Schema of a file, for editors that complete and check it (draft 7, which VS Code reads)."""
     schema = model.model_json_schema(schema_generator=_EditorSchema)
     return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+
+
+def example_of(model: type[BaseModel], path: Path) -> str:
+    """`Write e.g. …`, with the examples of what may stand at `path`; empty where there are none."""
+    examples = dict.fromkeys(_flow(one) for node in _walk(model, path) for one in node.get("examples", []))
+    return f"Write e.g. {' or '.join(examples)}." if examples else ""
 
 
 def known_keys(model: type[BaseModel], path: Path) -> set[str]:
@@ -111,3 +99,16 @@ def _branches(schema: dict[str, Any], node: dict[str, Any]) -> Iterator[dict[str
         yield from _branches(schema, one)
     if not alternatives:
         yield node
+
+
+def _flow(value: object) -> str:
+    """A value as a file would spell it on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(one) for one in value) + "]"
+    text = str(value)
+    return text if _UNQUOTED.fullmatch(text) else f'"{text}"'
+
+
+_UNQUOTED = re.compile(r"[A-Za-z_][\w/:. -]*|[-+]?[0-9.]+[smhdw%]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}")

@@ -1,7 +1,7 @@
 """A file's data → a checked model, with every failure said as a finding that a newcomer can act on.
 
-What belongs here: the base of all models that mirror a file, the fields they share (durations, names), and the translation
-of pydantic's errors into `Problem`s with file:line. What does not: any rule of a particular file.
+What belongs here: the base of all models that mirror a file, the fields they share (durations, names), and the
+translation of pydantic's errors into `Problem`s with file:line. What does not: any rule of a particular file.
 """
 
 import re
