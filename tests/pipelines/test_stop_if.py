@@ -1,0 +1,98 @@
+"""What messages cost by the rate card, and campaigns that stop by themselves."""
+
+from estafette.stopping import _campaign
+from tests.stage import OFFER, accepted, person, refused, unknown
+
+TEXT = OFFER.replace("{template: hello, language: fr}", '{text: "Bonjour !"}')
+
+
+def rates(stage, *rows):
+    (stage.path / "rates").mkdir(exist_ok=True)
+    head = "effective_from,currency,market,category,tier_from,rate\n"
+    (stage.path / "rates/card.csv").write_text(head + "\n".join(rows) + "\n")
+    return stage.reload()
+
+
+PRICES = (
+    "2026-01-01,EUR,France,MARKETING,0,0.0712",
+    "2027-01-01,EUR,France,MARKETING,0,9",
+    "2026-01-01,EUR,*,SERVICE,0,0.004",
+)
+
+
+def test_a_message_has_its_market_and_what_it_is_likely_to_cost(make_home):
+    stage = rates(
+        make_home(contacts=[person(0), {"contact_id": "de", "phone": "+4915112345678", "country": "FR"}]), *PRICES
+    )
+    stage.run()
+    assert stage.rows("SELECT contact_id, market, price, currency, price_source FROM message ORDER BY 1") == [
+        ("c0", "France", 71_200, "EUR", "estimate"),
+        ("de", "Germany", None, None, None),
+    ]
+
+
+def test_free_text_costs_what_service_messages_cost(make_home):
+    stage = rates(make_home(contacts=1, campaigns=[TEXT]), *PRICES)
+    stage.turn()
+    stage.says("+33600000000", "Bonjour").run()
+    assert stage.rows("SELECT market, price FROM message") == [("France", 4_000)]
+
+
+def test_a_campaign_that_costs_too_much_stops_with_the_reason_and_resume_says_yes(make_home):
+    text = OFFER.replace("steps:", "settings: {stop_if: {cost_above: 0.2 EUR}}\nsteps:")
+    stage = rates(make_home(contacts=9, campaigns=[text]), *PRICES)
+    stage.run()
+    stage.send(want=2)
+    stage.turn()
+    assert stage.home.stopped_campaigns() == {}
+    stage.send(want=1)
+    stage.turn()
+    assert stage.home.stopped_campaigns() == {
+        "offer": "it cost 0.21 EUR, more than the 0.2 EUR of stop_if (cost_above)"
+    }
+    assert stage.send() == []
+    _campaign(stage.home, "offer")
+    stage.turn()
+    assert stage.home.stopped_campaigns() == {}
+    stage.send(want=3)
+    stage.turn()
+    assert list(stage.home.stopped_campaigns()) == ["offer"]
+
+
+def test_a_price_counts_once_however_its_acceptance_is_told(make_home):
+    stage = rates(make_home(contacts=2), *PRICES)
+    stage.run()
+    stage.send(lambda one: accepted(one) if one.id == 1 else unknown(one))
+    for status in ("sent", "delivered", "read"):
+        stage.status(1, status).status(2, status).turn()
+    assert stage.rows("SELECT * FROM spent") == [("offer", "EUR", 142_400)]
+
+
+def test_a_campaign_of_which_too_much_fails_stops_after_200_attempts(make_home):
+    text = OFFER.replace("steps:", "settings: {stop_if: {failures_above: 5%}}\nsteps:")
+    stage = make_home(contacts=450, campaigns=[text])
+    stage.run()
+    stage.send(refused(130472), want=11)
+    stage.send(want=188)
+    stage.turn()
+    assert stage.home.stopped_campaigns() == {}, "199 attempts say nothing yet"
+    stage.send(want=1)
+    stage.turn()
+    assert stage.home.stopped_campaigns() == {
+        "offer": "11 of 200 attempts failed, more than the 5% of stop_if (failures_above)"
+    }
+    stage.later(seconds=1)
+    _campaign(stage.home, "offer")
+    stage.send(want=249)
+    stage.status(201, "failed", code=131026).turn()
+    assert stage.home.stopped_campaigns() == {}, "what failed before the resume was said yes to"
+
+
+def test_a_share_of_failures_that_is_just_reached_stops_nothing(make_home):
+    text = OFFER.replace("steps:", "settings: {stop_if: {failures_above: 5%}}\nsteps:")
+    stage = make_home(contacts=200, campaigns=[text])
+    stage.run()
+    stage.send(refused(130472), want=10)
+    stage.send(want=190)
+    stage.turn()
+    assert stage.home.stopped_campaigns() == {}
