@@ -5,6 +5,7 @@ import pytest
 from journey.codes import Action
 from journey.outcome import Outcome
 from journey.problems import LeaseLost
+from resources import outbox as outbox_module
 from resources.outbox import Outbox, Settled, backlog, lane_name, recover
 from tests.stage import NOON, OFFER, accepted, person, refused, unknown
 
@@ -404,3 +405,75 @@ def test_the_clock_of_an_acceptance_is_the_campaigns(make_home):
     stage.wall += 500
     stage.send(accepted)
     assert stage.value("SELECT accepted_at FROM message") == int(NOON.timestamp() * US)
+
+
+# -- silent hours, caps and waits that came after planning -------------------------------------------------------------
+
+
+def test_who_was_triggered_goes_before_the_many_who_were_there_first(make_home):
+    order = """
+name: order
+sender: main
+entries:
+  - trigger: {event: ordered}
+steps:
+  hello:
+    message: {template: order, language: fr}
+"""
+    stage = planned(make_home, 5, campaigns=[OFFER, order])
+    stage.later(minutes=5).happens("ordered", "c3").turn()
+    outbox = outbox_of(stage)
+    (first,) = claim(stage, outbox, 1)
+    assert stage.rows("SELECT campaign, contact_id, priority FROM message WHERE id = ?", first) == [("order", "c3", 0)]
+
+
+def test_nothing_is_claimed_from_the_moment_on_at_which_silence_begins(make_home):
+    stage = planned(make_home, 2)
+    change(stage, "UPDATE message SET quiet_at = ? WHERE id = 1", stage.us)
+    change(stage, "UPDATE message SET quiet_at = ? WHERE id = 2", stage.us + 1)
+    now, wall = stage.us, int(stage.wall * US)
+    assert backlog(stage.home.ledger, now, wall) == {"main": 1}
+    assert claim(stage, outbox_of(stage)) == [2]
+
+
+def test_131049_since_the_message_was_planned_skips_other_marketing_for_a_day(make_home):
+    order = SECOND.replace("template: hello", "template: order").replace("name: second", "name: order")
+    stage = planned(make_home, 1, campaigns=[OFFER, SECOND, order])
+    stage.run("second")
+    stage.run("order")
+    stage.send(refused(131049), want=1)
+    assert [stage.value("SELECT campaign FROM message WHERE id = ?", one.id) for one in stage.send()] == ["order"]
+    assert stage.rows("SELECT campaign, reason FROM skip") == [("second", "meta_marketing_cap")]
+
+
+def test_131049_of_more_than_a_day_ago_keeps_nothing_back(make_home):
+    stage = planned(make_home, 1, campaigns=[OFFER, SECOND])
+    stage.send(refused(131049))
+    change(stage, "UPDATE message SET failed_at = failed_at - 86400000000")
+    stage.run("second")
+    assert len(stage.send()) == 1
+
+
+def test_waits_for_one_person_use_up_no_try_of_faults(make_home):
+    stage = planned(make_home, 1)
+    outbox = outbox_of(stage)
+    for _ in range(4):
+        stage.wall += 300
+        assert claim(stage, outbox) == [1]
+        settle(stage, outbox, (1, refused(131056)(None)))
+    for wait in (2, 10, 40):
+        stage.wall += 300
+        assert claim(stage, outbox) == [1]
+        settle(stage, outbox, (1, refused(131000)(None)))
+        assert stage.value("SELECT not_before FROM message") == int((stage.wall + wait) * US)
+    assert stage.states() == {"planned": 1}
+
+
+def test_the_claim_walks_the_queue_in_its_order_and_looks_up_what_else_it_asks(make_home):
+    stage = planned(make_home, 1)
+    with stage.home.ledger.read() as tx:
+        params = (0, "main", "offer", stage.us, 0, stage.us, 1, 0, 100)
+        plan = [str(row[-1]) for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {outbox_module._CANDIDATES}", params)]
+    assert plan[0] == "SEARCH m USING INDEX message_queue (sender=? AND campaign=?)"
+    assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line], plan
+    assert any("message_capped (contact_id=? AND failed_at>?)" in line for line in plan), plan
