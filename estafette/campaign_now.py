@@ -17,7 +17,6 @@ from journey.clock import from_us, to_us
 from journey.codes import explain
 from journey.reasons import held as held_text
 from journey.schedule import CONTACT, next_occurrence
-from journey.steps import TemplateMessage
 from journey.words import MessageState, ParticipantState, SkipReason
 from pipelines.audiences import RUN
 from pipelines.media import addresses
@@ -119,9 +118,7 @@ def _media(home: Home, name: str, why: str) -> str:
 
 def _coupons(home: Home, campaign: Campaign) -> Iterator[dict[str, Any]]:
     """What is left in each pool that the campaign takes codes from."""
-    sent = [step.message for step in campaign.message_steps().values()]
-    pools = [one.coupons.pool for one in sent if isinstance(one, TemplateMessage) and one.coupons is not None]
-    for pool in dict.fromkeys(pools):
+    for pool in campaign.pools():
         with home.ledger.read() as tx:
             found = left(tx, pool, to_us(home.clock()))
         yield {"pool": pool, "free": found.free, "expired": found.expired, "codes": found.total}

@@ -4,7 +4,7 @@ What belongs here: choosing findings and showing them. They are found by `resour
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +15,6 @@ from estafette.session import Session
 from journey.clock import to_us
 from journey.problems import EstafetteError, Problem, SegmentError, UsageError
 from journey.spelling import suggest
-from journey.steps import TemplateMessage
 from resources.coupons import left
 from resources.home import Home
 from resources.project import Project, schemas
@@ -27,7 +26,7 @@ def check(session: Session, names: Sequence[str], *, offline: bool = False) -> b
     `offline`: media are not looked at.
     """
     with session.open(settings=False) as home:
-        project, failing = _project(home)
+        project, failing, codes = _project(home)
     for name in names:
         known(project, name)
     checked = [name for name in _campaigns(project) if not names or name in names]
@@ -36,11 +35,15 @@ def check(session: Session, names: Sequence[str], *, offline: bool = False) -> b
     errors = [one for one in found if one.level == "error"]
     live = [name for name in project.live_campaigns() if name in checked]
     drafts = [name for name in checked if name in project.campaigns and project.campaigns[name].draft]
+    coupons = [one for one in codes if one["campaign"] in checked]
 
     def draw(console: Console) -> None:
         show.problems(console, found)
         if found:
             console.print()
+        for one in coupons:
+            need = f", for an audience of {one['needed']:,}" if one["needed"] is not None else ""
+            console.print(f"{one['campaign']}: the pool {one['pool']} has {one['free']:,} free codes{need}.")
         warnings = len(found) - len(errors)
         console.print(
             f"{_count(len(checked), 'campaign')}: {len(live)} live, {_count(len(drafts), 'draft')},"
@@ -51,6 +54,7 @@ def check(session: Session, names: Sequence[str], *, offline: bool = False) -> b
     document_of = {
         "ok": not errors,
         "campaigns": {name: _state(project, name) for name in checked},
+        "coupons": coupons,
         "problems": [document(one) for one in found],
     }
     session.show(document_of, draw)
@@ -97,15 +101,16 @@ def describe_state(home: Home, name: str) -> str:
     return "stopped" if name in home.stopped_campaigns() and state != "gone" else state
 
 
-def _project(home: Home) -> tuple[Project, list[Problem]]:
-    """The project's files, and the SQL segments that can't run on the contacts and events there are.
+def _project(home: Home) -> tuple[Project, list[Problem], list[dict[str, Any]]]:
+    """The project's files, the SQL segments that can't run on the contacts and events there are, and for each campaign
+    and pool how many codes are free and needed.
 
     A home that has no ledger yet gets none by being checked, as in CI.
     """
     if not home.has_ledger():
-        return Project.load(home.path, properties=set(), contacts_loaded=False, now=home.clock()), []
+        return Project.load(home.path, properties=set(), contacts_loaded=False, now=home.clock()), [], []
     if home.project.settings_or_none is None or not home.contacts.loaded():
-        return home.project, []
+        return home.project, [], []
     columns: dict[str, tuple[str, ...]] = {}
     failing: list[Problem] = []
     for name, segment in home.project.segments.items():
@@ -119,7 +124,19 @@ def _project(home: Home) -> tuple[Project, list[Problem]]:
     pools, people = _coupons(home)
     types = home.contacts.types()
     loaded = Project.load(home.path, properties=types, returned=columns, pools=pools, people=people, now=home.clock())
-    return loaded, failing
+    return loaded, failing, _needs(loaded, pools, people)
+
+
+def _needs(project: Project, pools: Mapping[str, int], people: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Free codes of each pool that a campaign takes codes from, and the people of its largest audience now."""
+    found = []
+    for name, campaign in sorted(project.campaigns.items()):
+        sizes = [people[entry.segment] for _, entry in campaign.audiences() if entry.segment in people]
+        needed = max(sizes, default=None)
+        found += [
+            {"campaign": name, "pool": pool, "free": pools.get(pool, 0), "needed": needed} for pool in campaign.pools()
+        ]
+    return found
 
 
 def _coupons(home: Home) -> tuple[dict[str, int], dict[str, int]]:
@@ -129,10 +146,9 @@ def _coupons(home: Home) -> tuple[dict[str, int], dict[str, int]]:
     people: dict[str, int] = {}
     now = home.clock()
     for campaign in home.project.campaigns.values():
-        messages = [step.message for step in campaign.message_steps().values()]
-        coupons = [one.coupons for one in messages if isinstance(one, TemplateMessage) and one.coupons is not None]
+        coupons = campaign.pools()
         with home.ledger.read() as tx:
-            for pool in {one.pool for one in coupons} - set(pools):
+            for pool in set(coupons) - set(pools):
                 codes = left(tx, pool, to_us(now))
                 if codes.total:
                     pools[pool] = codes.free

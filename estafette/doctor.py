@@ -19,10 +19,12 @@ from rich.text import Text
 from estafette import show
 from estafette.lease import describe
 from estafette.session import Session
-from journey.clock import civil_time, from_us, zone
+from journey.clock import civil_time, from_us, to_us, zone
 from journey.codes import explain
 from journey.problems import CloudApiError, EstafetteError
+from journey.steps import Link, TemplateMessage
 from resources.cloud_api import CloudApi, PhoneNumber
+from resources.coupons import left
 from resources.home import Home
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
@@ -47,7 +49,19 @@ def doctor(session: Session) -> bool:
     """Look at everything and show it. False where anything FAILs."""
     lines: list[Line] = []
     with session.open(settings=False) as home:
-        for look in (_settings, _secrets, _senders, _templates, _ledger, _contacts, _landing, _disk, _work):
+        for look in (
+            _settings,
+            _secrets,
+            _senders,
+            _templates,
+            _ledger,
+            _contacts,
+            _coupons,
+            _links,
+            _landing,
+            _disk,
+            _work,
+        ):
             lines += _safely(look, home)
     failed = sum(line.level == "FAIL" for line in lines)
     document = {
@@ -172,6 +186,25 @@ def _contacts(home: Home) -> Iterator[Line]:
     yield Line("contacts", level, text, "" if found[2] else "Nobody may be messaged; see opted_in in their file")
 
 
+def _coupons(home: Home) -> Iterator[Line]:
+    """The pools that live campaigns take codes from."""
+    now = to_us(home.clock())
+    for pool in dict.fromkeys(pool for one in home.project.live_campaigns().values() for pool in one.pools()):
+        with home.ledger.read() as tx:
+            found = left(tx, pool, now)
+        expired = f", {found.expired:,} expired" if found.expired else ""
+        mend = "" if found.free else f"Whoever gets no code gets no message: estafette import {pool}.csv"
+        yield Line(f"coupons {pool}", "ok" if found.free else "warn", f"{found.free:,} free{expired}", mend)
+
+
+def _links(home: Home) -> Iterator[Line]:
+    """Where counted links lead, if any live campaign has some: `check` makes sure that they do."""
+    messages = [step.message for one in home.project.live_campaigns().values() for step in one.message_steps().values()]
+    buttons = [button for one in messages if isinstance(one, TemplateMessage) for button in one.buttons.values()]
+    if any(isinstance(one, Link) for one in buttons):
+        yield Line("links", "ok", f"taps are counted at {home.project.settings.links.base_url}/r/…")
+
+
 def _landing(home: Home) -> Iterator[Line]:
     folder = home.paths.landing / "webhooks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -215,3 +248,9 @@ def _draw(console: Console, lines: list[Line]) -> None:
         console.print(Text.assemble((mark, style), "  ", f"{line.what:{width}}  ", line.found), soft_wrap=True)
         if line.mend:
             console.print(Text.assemble(" " * (8 + width), ("→ ", style), line.mend), soft_wrap=True)
+
+
+LOOKS = (
+    _settings, _secrets, _senders, _templates, _ledger, _contacts, _coupons, _links, _landing, _disk, _work,
+)  # fmt: skip
+"""In the order in which they are shown."""

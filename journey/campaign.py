@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from journey.conditions import Condition
-from journey.steps import EventMatch, FrequencyCap, MessageStep, Model, Step
+from journey.steps import EventMatch, FrequencyCap, MessageStep, Model, Step, TemplateMessage
 from journey.variables import Variable
 
 
@@ -159,3 +159,9 @@ class Campaign(Model):
     def message_steps(self) -> dict[str, MessageStep]:
         """The steps that send something."""
         return {name: one for name, one in self.steps.items() if isinstance(one, MessageStep)}
+
+    def pools(self) -> list[str]:
+        """The coupon pools that its messages take codes from, each once."""
+        sent = [step.message for step in self.message_steps().values()]
+        found = [one.coupons.pool for one in sent if isinstance(one, TemplateMessage) and one.coupons is not None]
+        return list(dict.fromkeys(found))

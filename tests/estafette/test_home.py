@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from estafette.cli import main
+from resources.home import open_home
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +23,7 @@ def test_a_new_home_has_an_example_of_everything_and_nothing_wrong(tmp_path, cap
     found = json.loads(capsys.readouterr().out)
     campaigns = dict.fromkeys(("appointment_reminder", "autumn_offer", "order_ready", "survey_thanks"), "live")
     drafts = dict.fromkeys(("loyal_gift", "loyal_points"), "draft")
-    assert found == {"ok": True, "campaigns": {**campaigns, **drafts}, "problems": []}
+    assert found == {"ok": True, "campaigns": {**campaigns, **drafts}, "coupons": [], "problems": []}
 
 
 def test_init_leaves_a_folder_alone_that_holds_something(tmp_path, capsys):
@@ -122,3 +123,34 @@ def test_doctor_names_every_secret_that_is_missing(cli, home):
     for name in ("WHATSAPP_TOKEN", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN"):
         assert f"{name}" in found.out
     assert "it is not set" in found.out
+
+
+GIFTS = """
+name: gifts
+sender: main
+entries:
+  - audience: {segment: everyone}
+variables:
+  first_name: {text: toi}
+steps:
+  gift:
+    message: {template: voucher_gift, language: fr, coupons: {pool: gifts}}
+"""
+
+
+def test_check_and_doctor_say_how_many_codes_are_needed_and_left(cli, box, home, people, tmp_path):
+    (home / "campaigns" / "gifts.yaml").write_text(GIFTS)
+    (home / "segments" / "everyone.sql").write_text("SELECT contact_id FROM contacts LIMIT 3\n")
+    codes = tmp_path / "gifts.csv"
+    codes.write_text("code\n" + "\n".join(f"A{number}" for number in range(5)) + "\n")
+    cli("import", *map(str, people), str(codes))
+    found = cli("check", "gifts", "--offline", "--json")
+    assert found.json["coupons"] == [{"campaign": "gifts", "pool": "gifts", "free": 5, "needed": 3}]
+    shown = cli("check", "gifts", "--offline").out
+    assert "gifts: the pool gifts has 5 free codes, for an audience of 3." in shown
+    lines = {one["what"]: one for one in cli("doctor", "--json").json["lines"]}
+    assert (lines["coupons gifts"]["level"], lines["coupons gifts"]["found"]) == ("ok", "5 free")
+    with open_home(home) as opened, opened.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE coupon SET expires_at = 1")
+    lines = {one["what"]: one for one in cli("doctor", "--json").json["lines"]}
+    assert (lines["coupons gifts"]["level"], lines["coupons gifts"]["found"]) == ("warn", "0 free, 5 expired")

@@ -272,3 +272,38 @@ def test_prices_and_later_prices_are_upper_bounds_from_the_rate_card(cli, home, 
         {"market": "France", "category": "MARKETING", "currency": "EUR", "messages": 2, "price": 0.1}
     ]
     assert told["later_cost_at_most"] == {"EUR": 0.2}  # two people, each at most at two more steps
+
+
+COUPONS = CAMPAIGN.replace(
+    "message: {template: autumn_last_call, language: fr}\n  by_failure",
+    "message: {template: voucher_gift, language: fr, coupons: {pool: gifts}}\n  by_failure",
+).replace(
+    "message: {template: autumn_reminder, language: fr}",
+    "message: {template: voucher_gift, language: fr, coupons: {pool: gifts}}",
+)
+
+
+def test_coupons_are_counted_needed_left_and_lacking_and_stay_free(cli, home, tmp_path):
+    campaign(home, COUPONS)
+    people(cli, tmp_path)
+    codes = tmp_path / "gifts.csv"
+    codes.write_text("code\nA1\n")
+    assert cli("import", str(codes)).code == 0
+    told = cli("plan", "planned", "--json").json
+    assert told["messages"] == 1
+    [pool] = told["coupons"]
+    assert pool == {
+        "pool": "gifts", "codes": 1, "free": 1, "needed": 2, "left": 0, "lacking": 1, "later_at_most": 1,
+    }  # fmt: skip
+    assert ("coupons_exhausted", 1) in {(one["reason"], one["people"]) for one in told["skipped"]}
+    with open_home(home) as opened, opened.ledger.read() as tx:
+        assert tx.exec_driver_sql("SELECT state FROM coupon").scalar_one() == "free"
+
+
+def test_what_silent_hours_would_hold_is_told_with_when_it_goes_out(cli, home, tmp_path):
+    hours = 'silent_hours: {from: "09:00", to: "18:00", timezone: Europe/Paris}'
+    campaign(home, CAMPAIGN.replace("steps:", f"settings:\n  {hours}\nsteps:", 1))
+    people(cli, tmp_path)
+    [wait] = cli("plan", "planned", "--json").json["held"]
+    assert (wait["reason"], wait["messages"], wait["first"]) == ("silent_hours", 2, "2026-10-05T16:00:00+00:00")
+    assert "2026-10-05 18:00" in cli("plan", "planned").out
