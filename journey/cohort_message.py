@@ -29,6 +29,7 @@ MESSAGED: Mapping[str, Any] = {
 }
 """What is to be known of the message of everyone who is due, at this step and visit."""
 
+_PERHAPS = [MessageState.attempted, MessageState.unknown]
 _THROUGH = [MessageState.accepted, MessageState.sent, MessageState.delivered, MessageState.read]
 
 
@@ -59,6 +60,8 @@ class Message:
         self.unknown_over = pl.col("attempted_at") + _us(unknown.after)
         if unknown.then == "assume_sent":
             through = through | (unsettled & _sure(pl.col("settled") & (self.unknown_over <= now)))
+        if step.on_reply is not None:  # who answers has got it, also too late
+            through = through | (_sure(state.is_in(_PERHAPS)) & pl.col("answered_at").is_not_null())
         self.through, self.unsettled = through, unsettled & ~through
 
 

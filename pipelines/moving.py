@@ -57,7 +57,7 @@ SELECT p.id, t.step, max(t.visit) FROM participant p
 CROSS JOIN met t ON t.participant_id = p.id AND t.step IN (SELECT value FROM json_each(:steps))
 WHERE {DUE} GROUP BY 1, 2
 UNION ALL
-SELECT p.id, p.step, p.visit FROM participant p WHERE {DUE}
+SELECT p.id, p.step, p.visit FROM participant p WHERE {DUE} AND p.step IN (SELECT value FROM json_each(:steps))
 """
 _GO = """
 UPDATE participant SET step = ?, visit = ?, version = ?, state = ?, arrived_at = ?, wake_at = ?,

@@ -43,9 +43,11 @@ _IDS_SQL = f"SELECT p.id FROM participant p WHERE {DUE} ORDER BY 1"
 _PEOPLE_SQL = f"SELECT p.id, p.contact_id, p.visit, p.arrived_at FROM participant p WHERE {DUE}"
 _ATTRIBUTES_SQL = f"SELECT p.id, p.contact_id, p.visit, p.arrived_at, p.attributes FROM participant p WHERE {DUE}"
 
-#: Of the copies of a message that stayed unknown the one that is known to have arrived counts, else the newest.
+#: Of the copies of a message that stayed unknown the one that is known to have arrived counts, else the newest that was
+#: not taken back.
 COPY = """SELECT {column} FROM message c WHERE c.participant_id = {p}.id AND c.step = {p}.step AND c.visit = {p}.visit
-  ORDER BY c.state IN ('accepted', 'sent', 'delivered', 'read') DESC, c.copy DESC LIMIT 1"""
+  ORDER BY c.state IN ('accepted', 'sent', 'delivered', 'read') DESC, c.state = 'cancelled', c.copy DESC
+  LIMIT 1"""
 _OF_COPIES = """(SELECT {value} FROM message c
   WHERE c.participant_id = p.id AND c.step = p.step AND c.visit = p.visit)"""
 _NO_ANSWER = "NULL, NULL, NULL"

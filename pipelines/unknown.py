@@ -11,6 +11,7 @@ import polars as pl
 from journey.clock import to_us
 from pipelines.standing import UNKNOWN_WALL
 from resources.home import Home
+from resources.leaving import cancel
 from resources.ledger import US, Lease, chunks, mark_dirty, select_in
 from resources.outbox import send_again
 from resources.statuses import wake
@@ -24,12 +25,26 @@ WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.campaign
   AND NOT EXISTS (SELECT 1 FROM message c WHERE c.participant_id = m.participant_id AND c.step = m.step
                   AND c.visit = m.visit AND c.copy > m.copy)
 """
+_NEEDLESS_SQL = """
+SELECT m.id
+FROM message m
+WHERE m.state IN ('planned', 'held') AND m.copy > 1 AND m.campaign = ? AND EXISTS (
+  SELECT 1 FROM message o
+  WHERE o.participant_id = m.participant_id AND o.step = m.step AND o.visit = m.visit AND o.copy < m.copy
+    AND (o.state IN ('accepted', 'sent', 'delivered', 'read')
+      OR EXISTS (SELECT 1 FROM reply r WHERE r.message_id = o.id AND r.kind <> 'reaction')))
+"""
 
 
 def settle_unknown(home: Home, lease: Lease, now: datetime) -> int:
-    """Messages that stayed unknown as long as their campaign waits: failed, or sent again as a copy of their own."""
+    """Messages that stayed unknown as long as their campaign waits: failed, or sent again as a copy of their own. A
+    copy that still waits when the first turns out to have arrived is taken back. Gives how many were settled."""
     settled = 0
     for campaign in home.project.live_campaigns().values():
+        needless = home.ledger.frame(_NEEDLESS_SQL, {"id": pl.Int64}, (campaign.name,)).to_series()
+        for part in chunks(needless.len()):
+            with home.ledger.write(lease) as tx:
+                cancel(tx, needless[part].to_list())
         rule = campaign.settings.when_unknown
         if rule.then == "assume_sent":  # the participant goes on; the message stays what it is
             continue

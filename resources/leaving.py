@@ -54,6 +54,11 @@ def cancel_of_left(tx: sa.Connection, message_ids: Sequence[int]) -> None:
     )
 
 
+def cancel(tx: sa.Connection, message_ids: Sequence[int]) -> None:
+    """Take back those of these messages that are planned or held."""
+    _cancel(tx, "id IN :ids", message_ids)
+
+
 def _cancel(tx: sa.Connection, which: str, ids: Sequence[int]) -> None:
     cancelled = select_in(
         tx,

@@ -38,6 +38,7 @@ def _every_journey(tx: sa.Connection) -> None:
         "CREATE INDEX reply_recent ON reply (replied_at)",
         """CREATE TABLE spent (campaign TEXT NOT NULL, currency TEXT NOT NULL, amount BIGINT NOT NULL,
             PRIMARY KEY (campaign, currency))""",
+        "CREATE INDEX message_again ON message (campaign) WHERE state IN ('planned', 'held') AND copy > 1",
         # SQLite changes no constraint in place: the table is made anew, and its indexes with it.
         "ALTER TABLE participant RENAME TO participant_1",
         "DROP INDEX participant_open",

@@ -330,6 +330,13 @@ sa.Index(
     sqlite_where=message.c.state == "failed",
     postgresql_where=message.c.state == "failed",
 )
+#: Copies of messages that stayed unknown, while they wait: news of the first one takes them back.
+sa.Index(
+    "message_again",
+    message.c.campaign,
+    sqlite_where=sa.and_(message.c.state.in_(["planned", "held"]), message.c.copy > 1),
+    postgresql_where=sa.and_(message.c.state.in_(["planned", "held"]), message.c.copy > 1),
+)
 #: Whom Meta's own cap on marketing held back (131049): no other marketing for a day.
 sa.Index(
     "message_capped",

@@ -83,6 +83,8 @@ def expected(then, full, step, row, now):
     unsure = state == "unknown"
     if unsure and then == "assume_sent" and row["settled"] and row["attempted_at"] + DAY <= now:
         went = True
+    if step == "asks" and row["answered_at"] is not None and state in ("unknown", "attempted"):
+        went = True
     if answer is not None and deadline > now:
         return None, deadline
     if not went:

@@ -228,6 +228,16 @@ def test_resend_sends_a_copy_with_an_id_of_its_own_and_only_one(make_home):
     assert standing(stage) == {"c0": "reminder"}
 
 
+def test_a_copy_that_waits_is_taken_back_when_the_first_turns_out_to_have_arrived(make_home):
+    stage = started(make_home, NEXT.replace("steps:", UNKNOWN % "resend"), outcome=unknown)
+    stage.later(hours=24).turn()
+    assert stage.states() == {"planned": 1, "unknown": 1}
+    stage.later(minutes=1).status(1, "delivered").turn()
+    assert stage.rows("SELECT id, state FROM message WHERE step = 'hello'") == [(1, "delivered"), (2, "cancelled")]
+    assert standing(stage) == {"c0": "reminder"}
+    assert [one.id for one in stage.send()] == [3]
+
+
 def test_the_wait_for_a_read_runs_from_the_attempt_where_it_stayed_unknown(make_home):
     stage = started(make_home, outcome=unknown)
     stage.later(hours=24).turn()
