@@ -1,6 +1,8 @@
 """Steps that send nothing, and answers: who stands where after which turn, with files, events and answers for real."""
 
-from tests.stage import OFFER, person
+import pytest
+
+from tests.stage import OFFER, SETTINGS, TEMPLATES, person, template
 
 HEAD = "name: offer\nsender: main\nentries:\n  - audience: {segment: everyone}\n"
 MESSAGES = ("hello", "reminder", "last_call")
@@ -272,3 +274,111 @@ def test_a_step_that_becomes_another_kind_decides_as_what_it_is_now(make_home):
     assert set(standing(stage).values()) == {"first"}
     stage.later(days=1).turn()
     assert set(standing(stage).values()) == {"reminder"}
+
+
+# -- taps --------------------------------------------------------------------------------------------------------------
+
+BUTTONS = [{"type": "URL", "text": "Acheter", "url": "https://example.com/r/{{1}}"}]
+
+
+@pytest.mark.parametrize("button", ["", ", button: Acheter", ", button: 0"])
+def test_a_tap_on_a_counted_link_moves(make_home, button):
+    text = campaign(
+        "  offer:\n    message: {template: shop, language: fr, buttons: {0: {link: https://shop.example.com/}}}\n"
+        "    next: tapped\n"
+        f"  tapped: {{wait_for: {{within: 2d, branches: [{{click: offer{button}, next: hello}}], else: end}}}}\n"
+    )
+    settings = SETTINGS + "links: {base_url: https://example.com}\n"
+    stage = make_home(
+        campaigns=[text], contacts=2, settings=settings, templates=[*TEMPLATES, template("shop", buttons=BUTTONS)]
+    )
+    stage.run()
+    stage.send()
+    stage.turn()
+    assert standing(stage) == {"c0": "tapped", "c1": "tapped"}
+    code = stage.value("SELECT code FROM link JOIN message m ON m.id = message_id WHERE m.contact_id = 'c1'")
+    stage.later(hours=1).happens("link_clicked", "c1", code=code).turn()
+    assert standing(stage) == {"c0": "tapped", "c1": "hello"}
+
+
+def test_a_tap_on_another_button_moves_no_one(make_home):
+    text = campaign(
+        "  offer:\n    message: {template: shop, language: fr, buttons:"
+        " {0: {link: https://shop.example.com/}, 1: {link: https://shop.example.com/help}}}\n    next: tapped\n"
+        "  tapped: {wait_for: {within: 2d, branches: [{click: offer, button: 1, next: hello}], else: end}}\n"
+    )
+    settings = SETTINGS + "links: {base_url: https://example.com}\n"
+    two = [*BUTTONS, {"type": "URL", "text": "Aide", "url": "https://example.com/r/{{1}}"}]
+    stage = make_home(
+        campaigns=[text], contacts=1, settings=settings, templates=[*TEMPLATES, template("shop", buttons=two)]
+    )
+    stage.run()
+    stage.send()
+    stage.turn()
+    codes = dict(stage.rows("SELECT button, code FROM link"))
+    stage.later(hours=1).happens("link_clicked", "c0", code=codes["Acheter"]).turn()
+    assert standing(stage) == {"c0": "tapped"}
+    stage.later(hours=1).happens("link_clicked", "c0", code=codes["Aide"]).turn()
+    assert standing(stage) == {"c0": "hello"}
+
+
+# -- full wait, and more of wait_for -----------------------------------------------------------------------------------
+
+
+def test_full_wait_keeps_everyone_until_the_deadline(make_home):
+    stage = entered(make_home, BOUGHT.replace("within: 2d", "within: 2d\n      full_wait: true"))
+    stage.send()
+    stage.turn()
+    stage.later(hours=1).happens("purchase", "c0", amount=30).turn()
+    assert standing(stage) == {"c0": "bought"}
+    stage.later(days=2).turn()
+    assert standing(stage) == {"c0": "hello"}
+
+
+def test_an_event_after_the_deadline_is_too_late_even_if_nobody_has_moved_yet(make_home):
+    stage = waiting(make_home)
+    stage.later(days=2, seconds=1).happens("purchase", "c0", amount=30).turn()
+    assert ("c0", "bought", "else", "end") in stage.moves()
+
+
+def test_a_contact_that_is_gone_just_moves_on_from_an_update_and_meets_no_condition(make_home):
+    text = campaign(
+        "  pause: {delay: {for: 1d}, next: mark}\n  mark: {update: {add_tags: [x]}, next: who}\n"
+        "  who: {split: {branches: [{user: {country: {exists: true}}, next: hello}], else: reminder}}\n"
+    )
+    stage = entered(make_home, text, 2)
+    gone = stage.home.contacts.frame(ids=["c0"]).with_columns(gone=True)
+    with stage.home.ledger.write() as tx:
+        stage.home.lake.register(tx, stage.home.contacts.put(gone, stage.home.contacts.types()))
+    stage.later(days=1).turn()
+    assert dict(stage.rows("SELECT contact_id, step FROM participant")) == {"c0": "reminder", "c1": "hello"}
+    assert stage.home.contacts.frame(["contact_id", "tags"]).rows() == [("c1", ["x"])]
+
+
+def test_segments_see_what_an_update_did_before_them_in_the_same_pass(make_home):
+    text = campaign(
+        "  mark: {update: {set: {status: warm}}, next: who}\n"
+        "  who: {split: {branches: [{segment: warm, next: hello}], else: reminder}}\n"
+    )
+    segments = {"everyone.yaml": "all:\n  - {user: {country: FR}}\n", "warm.yaml": "all:\n  - {user: {status: warm}}\n"}
+    stage = entered(make_home, text, [person(0, status="cold")], segments=segments)
+    assert standing(stage) == {"c0": "hello"}
+
+
+def test_a_segment_is_evaluated_once_for_all_who_ask(make_home, monkeypatch):
+    text = campaign(
+        "  one: {split: {branches: [{segment: loyal, next: two}], else: two}}\n"
+        "  two: {split: {branches: [{segment: loyal, next: hello}], else: end}}\n"
+    )
+    stage = make_home(campaigns=[text], contacts=[person(0, total_spent=600)], segments=SEGMENTS)
+    asked = []
+    segment = stage.home.segment
+
+    def counted(name, now):
+        asked.append(name)
+        return segment(name, now)
+
+    monkeypatch.setattr(stage.home, "segment", counted)
+    stage.run()
+    assert standing(stage) == {"c0": "hello"}
+    assert asked.count("loyal") == 1
