@@ -5,8 +5,10 @@ What belongs here: the comparison. What follows from it is `consent`.
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 
+@lru_cache(1_000)
 def bare(text: str) -> str:
     """Letters and digits of a text, without case, accents, punctuation and spaces: « Arrêt ! » is `arret`."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())

@@ -101,20 +101,23 @@ def look_back(home: Home, lease: Lease, now: datetime) -> int:
     with home.ledger.read() as tx:
         last = int(tx.exec_driver_sql("SELECT COALESCE(max(id), 0) FROM participant").scalar_one())
         position = tx.exec_driver_sql("SELECT position FROM event_cursor WHERE name = ?", (ENTERED,)).scalar()
-    start = int(position or 0)
-    if start >= last:
-        return 0
+        start = int(position or 0)
+        if start >= last:
+            return 0
+        # An audience counts from now: mostly no event is that new, and nobody is read.
+        first = "SELECT min(min(since, entered_at)) FROM participant WHERE id > ?"
+        since = int(tx.exec_driver_sql(first, (start,)).scalar_one())
     done = 0
     rules = Rules(_listening(home).values())
-    while rules.matches and start < last:
+    while rules.matches and start < last and home.events.any_from(since):
         people = _people(home, rules, _ENTERED, {"start": start, "most": PEOPLE_AT_ONCE})
         if people.is_empty():
             break
         since = people.select(pl.min_horizontal(pl.col("since").min(), pl.col("entered_at").min())).item()
         events = home.events.of(people["contact_id"].unique(), rules.names(), from_us(since))
-        done += _take(home, lease, _concerned(home, rules, events, people, now), events, now)
+        if events.height:
+            done += _take(home, lease, _concerned(home, rules, events, people, now), events, now)
         start = people.select(pl.col("participant_id").max()).item()
-        _move(home, lease, [(ENTERED, 0, 0, start)])
     _move(home, lease, [(ENTERED, 0, 0, last)])
     return done
 

@@ -130,22 +130,24 @@ class Events:
                 found = self._read([self.lake.root / str(row.path)], wanted)
                 yield from found.iter_slices(BATCH)
 
+    def any_from(self, at: int) -> bool:
+        """Whether there may be events that occurred at that time (microseconds) or later; no file is opened."""
+        return bool(self._files_from(at))
+
+    def _files_from(self, at: int) -> list[Path]:
+        rows = [row for row in self.lake.rows(NAME) if row.max_at is None or int(str(row.max_at)) >= at]
+        return [self.lake.root / str(row.path) for row in rows]
+
     def of(self, contact_ids: Iterable[str] | pl.Series, names: Iterable[str], occurred_from: datetime) -> pl.DataFrame:
         """What these contacts did since `occurred_from` (EVENTS), of these names, by time, then id. Files whose events
         are all older are not opened."""
         ids = contact_ids if isinstance(contact_ids, pl.Series) else pl.Series("id", list(contact_ids), pl.String)
-        at = to_us(occurred_from)
-        files = [
-            self.lake.root / str(row.path)
-            for row in self.lake.rows(NAME)
-            if row.max_at is None or int(str(row.max_at)) >= at
-        ]
         wanted = (
             (pl.col("occurred_at") >= pl.lit(occurred_from, TIME))
             & pl.col("event").is_in(list(names))
             & pl.col("contact_id").is_in(ids.implode())
         )
-        return self._read(files, wanted).sort("occurred_at", "event_id")
+        return self._read(self._files_from(to_us(occurred_from)), wanted).sort("occurred_at", "event_id")
 
     def _read(self, files: list[Path], wanted: pl.Expr) -> pl.DataFrame:
         if not files:

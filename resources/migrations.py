@@ -61,6 +61,7 @@ def _every_journey(tx: sa.Connection) -> None:
         "CREATE INDEX participant_due ON participant (campaign, wake_at, step) WHERE left_at IS NULL",
         """CREATE TABLE event_cursor (name TEXT NOT NULL PRIMARY KEY, batch BIGINT NOT NULL, file_id BIGINT NOT NULL,
             position BIGINT NOT NULL DEFAULT 0)""",
+        "INSERT INTO event_cursor SELECT 'entered', 0, 0, COALESCE(max(id), 0) FROM participant",
         """CREATE TABLE request (id INTEGER NOT NULL PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, campaign TEXT NOT NULL,
             kind TEXT NOT NULL, people TEXT NOT NULL, attributes TEXT NOT NULL, source TEXT NOT NULL,
             taken_at BIGINT NOT NULL, position BIGINT NOT NULL DEFAULT 0, audience_file INTEGER, asked_at BIGINT,
