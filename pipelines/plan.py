@@ -8,7 +8,6 @@ people a transaction.
 
 import zlib
 from datetime import datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -42,6 +41,11 @@ _COLUMNS = (
     " language, category, priority, state, held_why, due_at, expires_at, planned_at, body_file, body_row, quiet_at,"
     " window_until, counted, coupon_id, market, price, currency, price_source"
 )
+_WRITTEN = [
+    "participant_id", "contact_id", "key", "occurrence", "step", "visit", "phone", "template", "language", "category",
+    "priority", "held_why", "due_at", "expires_at", "quiet_at", "window_until", "counted", "coupon_id", "market",
+    "price", "currency",
+]  # fmt: skip
 _INSERT = (
     f"INSERT INTO message ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(',')))}) ON CONFLICT DO NOTHING"
 )
@@ -128,21 +132,22 @@ def _write_messages(
 ) -> None:
     """The messages with the ids from `first_id` on, and the codes that are theirs."""
     message = step.message
-    tx.exec_driver_sql(
-        _INSERT,
-        [
-            (
-                first_id + place, _uid(campaign, r), r["participant_id"], campaign.name, campaign.version, r["step"],
-                r["visit"], r["contact_id"], r["phone"], campaign.sender, zlib.crc32(r["phone"].encode()), message.kind,
-                r["template"], r["language"], r["category"], r["priority"],
-                (MessageState.held if r["held_why"] else MessageState.planned).value, r["held_why"],
-                r["due_at"], r["expires_at"], at, body_file, place, r["quiet_at"],
-                r["window_until"], r["counted"], r["coupon_id"], r["market"], r["price"], r["currency"],
-                None if r["price"] is None else ESTIMATE,
-            )
-            for place, r in enumerate(messages.iter_rows(named=True))
-        ],
-    )  # fmt: skip
+    held, planned = MessageState.held.value, MessageState.planned.value
+    name, version, sender = campaign.name, campaign.version, campaign.sender
+    rows = [
+        (
+            first_id + place, message_uid(name, contact, key, occurrence, step_name, str(visit)), participant, name,
+            version, step_name, visit, contact, phone, sender, zlib.crc32(phone.encode()), message.kind, template,
+            language, category, priority, held if held_why else planned, held_why, due_at, expires_at, at, body_file,
+            place, quiet_at, window_until, counted, coupon_id, market, price, currency,
+            None if price is None else ESTIMATE,
+        )
+        for place, (
+            participant, contact, key, occurrence, step_name, visit, phone, template, language, category, priority,
+            held_why, due_at, expires_at, quiet_at, window_until, counted, coupon_id, market, price, currency,
+        ) in enumerate(messages.select(_WRITTEN).iter_rows())
+    ]  # fmt: skip
+    tx.exec_driver_sql(_INSERT, rows)
     if isinstance(message, TemplateMessage) and message.coupons is not None:
         claim(tx, coupon_rows(messages, first_id), message.coupons.tag, at)
     links = link_rows(messages, first_id)
@@ -169,10 +174,6 @@ def _write_skips(tx: sa.Connection, campaign: Campaign, skips: pl.DataFrame, at:
                 ).iter_rows()
             ],
         )
-
-
-def _uid(campaign: Campaign, row: dict[str, Any]) -> int:
-    return message_uid(campaign.name, row["contact_id"], row["key"], row["occurrence"], row["step"], str(row["visit"]))
 
 
 def _after(tx: sa.Connection, before: dict[str, int], messages: pl.DataFrame, skips: pl.DataFrame) -> None:
