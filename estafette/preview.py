@@ -19,8 +19,9 @@ from estafette.pulling import need_token
 from estafette.session import Session
 from journey.campaign import Campaign
 from journey.codes import explain
-from journey.fill import MessageSpec, TextSpec, spec_for
+from journey.fill import spec_for
 from journey.marks import LINK, fill_marks, links_of
+from journey.message_spec import MessageSpec, TextSpec
 from journey.outcome import Action
 from journey.phones import normalise
 from journey.problems import EstafetteError, ProjectError, UsageError
@@ -30,18 +31,9 @@ from journey.shown import show as shown
 from journey.spelling import suggest
 from journey.steps import Coupons, MessageStep, TemplateMessage, TextMessage
 from journey.template import Template
+from pipelines.languages import asked_language, fallback_of, languages_of, template_for
 from pipelines.limits import limited
-from pipelines.rendering import (
-    ARRIVED,
-    asked_language,
-    fallback_of,
-    languages_of,
-    rendered_for,
-    template_for,
-    text_spec,
-    wanted_by,
-    with_contacts,
-)
+from pipelines.rendering import ARRIVED, rendered_for, text_spec, wanted_by, with_contacts
 from resources.home import Home
 
 SAMPLE_VOUCHER, SAMPLE_LINK = "SAMPLE-CODE", "sample"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from journey.braces import cut
 from journey.campaign import Campaign
 from journey.check_values import Place
-from journey.fill import VOUCHER_NAME
 from journey.findings import Findings
+from journey.message_spec import VOUCHER_NAME
 from journey.spelling import suggest
 from journey.steps import Link, TextMessage
 from journey.variables import Variable

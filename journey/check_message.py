@@ -11,8 +11,8 @@ from journey.check_links import check_link, check_text
 from journey.check_template import check_template
 from journey.check_values import Place, check_property, check_variable
 from journey.conditions import parse_number
-from journey.fill import VOUCHER_NAME
 from journey.findings import CheckContext, Findings
+from journey.message_spec import VOUCHER_NAME
 from journey.spelling import suggest
 from journey.steps import Coupons, Header, LanguageByContact, Link, TemplateMessage, TextMessage
 from journey.template import Template, resolve_language

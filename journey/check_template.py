@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from journey.campaign import Campaign
 from journey.check_values import Place
-from journey.fill import VOUCHER_NAME
 from journey.findings import CheckContext, Findings
+from journey.message_spec import VOUCHER_NAME
 from journey.source import Key
 from journey.spelling import nearest, suggest
 from journey.steps import Link, TemplateMessage

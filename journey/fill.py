@@ -1,106 +1,21 @@
 """What fills a message: the plan by which `render` makes bodies, from a template or from free text.
 
-What belongs here: `MessageSpec`, `TextSpec` and the way from a campaign's message to them. How values become text is
-`text`; whether a campaign as a whole can run, with the lines of its file, is `check`: what is refused here is what must
-never reach a body, should a template have changed since.
+What belongs here: the way from a campaign's message to `message_spec`, with every hole on it. Whether a campaign as a
+whole can run, with the lines of its file, is `check`: what is refused here is what must never reach a body, should a
+template have changed since.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
 
 from journey.braces import cut, names_in
 from journey.dates import date_pattern_problem
+from journey.message_spec import VOUCHER_NAME, CountedLink, Filling, MessageSpec, TextSpec, Voucher
 from journey.problems import Problem, ProjectError
-from journey.steps import Header, Link, Location, TemplateMessage, TextMessage
-from journey.template import MEDIA, Template, TemplateButton
+from journey.steps import Header, Link, TemplateMessage, TextMessage
+from journey.template import Template, TemplateButton
 from journey.variables import Variable
 
-NeedSource = Literal["user", "event"]
 _Hole = tuple[str, str, str]  # field within the message, what is wrong, how to mend it
-
-VOUCHER_NAME = "voucher"  # the placeholder that coupons fill
-
-
-@dataclass(frozen=True, slots=True)
-class Voucher:
-    """A place that takes the message's coupon code, which is known only at planning (`marks`)."""
-
-
-@dataclass(frozen=True)
-class CountedLink:
-    """A counted link: the button takes a code, known only at planning; it leads to `url`, which has {name} places."""
-
-    url: str
-    variables: Mapping[str, Variable | Voucher]
-
-
-Filling = Variable | Voucher
-
-
-@dataclass(frozen=True)
-class MessageSpec:
-    """One template in one language, and what fills it.
-
-    `header_kind` is image, video, document, text or location where the header is filled, with `header` (an address, or
-    the text of the placeholder) and `filename` (documents only), or with `location`. `body` by placeholder, `buttons`
-    by the button's index: the placeholder of a URL, or the code to copy.
-    """
-
-    template: Template
-    header_kind: str | None = None
-    header: Filling | None = None
-    filename: Variable | None = None
-    body: Mapping[str, Filling] = field(default_factory=dict)
-    buttons: Mapping[int, Filling | CountedLink] = field(default_factory=dict)
-    location: Location | None = None
-
-    @property
-    def language(self) -> str:
-        """In which numbers and dates are written."""
-        return self.template.language
-
-    @property
-    def media(self) -> bool:
-        """Whether it has a picture, a video or a document."""
-        return self.header_kind is not None and self.header_kind.upper() in MEDIA
-
-    @property
-    def takes_voucher(self) -> bool:
-        """Whether each message of it takes a coupon code."""
-        return any(isinstance(one, Voucher) for one in self.fillings())
-
-    def links(self) -> dict[int, CountedLink]:
-        """The counted links, by the button's index."""
-        return {index: one for index, one in self.buttons.items() if isinstance(one, CountedLink)}
-
-    def fillings(self) -> Iterator[Filling]:
-        """Everything that fills a place."""
-        place = self.location
-        location = (place.latitude, place.longitude, place.name, place.address) if place is not None else ()
-        for one in (self.header, self.filename, *location, *self.body.values(), *self.buttons.values()):
-            if isinstance(one, CountedLink):
-                yield from one.variables.values()
-            elif one is not None:
-                yield one
-
-    def body_order(self) -> tuple[str, ...]:
-        """The body's placeholders in the order of a request: positional ones by number, named ones as they appear."""
-        names = self.template.body_placeholders
-        return names if self.template.parameter_format == "NAMED" else tuple(sorted(names, key=_position))
-
-
-@dataclass(frozen=True)
-class TextSpec:
-    """Free text with {name} places (`braces`), and what fills them. Numbers and dates are written in `language`."""
-
-    text: str
-    variables: Mapping[str, Variable]
-    language: str
-
-    def fillings(self) -> Iterator[Filling]:
-        """Everything that fills a place."""
-        yield from self.variables.values()
 
 
 def spec_for(
@@ -161,19 +76,10 @@ def text_spec_for(
     return TextSpec(message.text, {name: filled[name] for name in names}, language)
 
 
-def needs(spec: MessageSpec | TextSpec) -> set[tuple[NeedSource, str]]:
-    """The properties that the frame of `render` must bring, each as the column `user.NAME` or `event.NAME`."""
-    return {(one.source, one.name) for one in spec.fillings() if isinstance(one, Variable) and one.source != "text"}
-
-
 def _refuse(holes: list[_Hole], file: str, path: str) -> None:
     if holes:
         prefix = f"{path}." if path else ""
         raise ProjectError([Problem(file, 0, prefix + place, what, mend) for place, what, mend in holes])
-
-
-def _position(name: str) -> tuple[int, str]:
-    return (int(name), name) if name.isdecimal() else (10**9, name)
 
 
 def _title(template: Template) -> str:

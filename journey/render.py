@@ -1,7 +1,7 @@
 """Bodies in bulk: a frame of people and a filled message in, one Cloud API request body a person out, or a skip.
 
 What belongs here: `render`, and `with_callback`, which adds the last key. What a message and its variables are is
-`template` and `fill`; how values become text is `slots`; the shape of a body is `skeleton`; how it looks to a person is
+`message_spec` and `fill`; how values become text is `slots`; the shape of a body is `skeleton`; how it looks is
 `shown`.
 
 How it works: the body is built once with marks where something differs from person to person, and cut at them. Each
@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from journey.braces import cut
-from journey.fill import MessageSpec, TextSpec, needs, spec_for, text_spec_for
+from journey.fill import spec_for, text_spec_for
 from journey.marks import LABEL, LINK
+from journey.message_spec import MessageSpec, TextSpec, needs
 from journey.shown import ShownButton, ShownMessage, show
 from journey.skeleton import PHONE, PREVIEW, link_skeleton, skeleton
 from journey.slots import COORDINATES, OWN_COLUMNS, Slot, slots_of

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from journey.braces import cut
-from journey.fill import CountedLink, MessageSpec, TextSpec
+from journey.message_spec import CountedLink, MessageSpec, TextSpec
 from journey.slots import link_places
 
 PHONE, PREVIEW = "to", "preview"  # marks beside those of the slots: the phone, and whether a link in a text is shown

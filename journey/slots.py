@@ -12,9 +12,9 @@ import polars as pl
 
 from journey.braces import names_in
 from journey.dates import Zones
-from journey.fill import CountedLink, Filling, MessageSpec, TextSpec
 from journey.formats import written
 from journey.marks import CODE_LENGTH, VOUCHER, VOUCHER_IN_URL, link_mark
+from journey.message_spec import CountedLink, Filling, MessageSpec, TextSpec
 from journey.text import by_distinct, json_escaped, percent_encoded, settled
 from journey.variables import Variable
 

@@ -1,34 +1,30 @@
 """Rendering for real people: what a message step needs of the contacts and the templates, and the bodies it makes.
 
-What belongs here: gathering contacts' and attributes' columns, the choice of the template's language for each, and the
-call of `journey.render`, with why somebody gets no body. Writing messages is `plan`; who may not be messaged is
-`refusals`; whether media can be fetched is `resources.media`.
+What belongs here: gathering contacts' and attributes' columns, and the call of `journey.render`, with why somebody gets
+no body. Writing messages is `plan`; who may not be messaged is `refusals`; who gets which language is `languages`; what
+becomes of media that can't be fetched is `media`.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 import polars as pl
 
 from journey.campaign import Campaign
-from journey.fill import MessageSpec, TextSpec, needs, spec_for, text_spec_for
+from journey.fill import spec_for, text_spec_for
 from journey.locales import language_of
 from journey.marks import LABEL, LINK
+from journey.message_spec import MessageSpec, TextSpec, needs
 from journey.problems import ProjectError
 from journey.render import E164, render
 from journey.steps import LanguageByContact, MessageStep, TemplateMessage, TextMessage
-from journey.template import Template, resolve_language
+from journey.template import Template
 from journey.words import SkipReason
+from pipelines.languages import MISSING, asked_language, fallback_of, languages_of, template_for
 from pipelines.media import with_media_checked
 from pipelines.refusals import is_us, refusals
 from resources.home import Home
 
-MENDING = ("PAUSED", "PENDING", "IN_APPEAL", "FLAGGED", "REINSTATED")
-"""Template states that may end by themselves: they hold a message until it expires."""
-
-APPROVED, MISSING = "APPROVED", "missing"
 MARKETING = "MARKETING"
 
 ARRIVED = {
@@ -112,11 +108,6 @@ def text_spec(home: Home, campaign: Campaign, message: TextMessage) -> TextSpec:
     return text_spec_for(message, campaign.variables, found or language_of(home.project.settings.region))
 
 
-def languages_of(home: Home, message: TemplateMessage) -> dict[str, Template]:
-    """The message's template in every language that it has."""
-    return {language: one for (name, language), one in home.project.templates.items() if name == message.template}
-
-
 def wanted_by(
     message: TemplateMessage | TextMessage, specs: list[MessageSpec] | list[TextSpec]
 ) -> set[tuple[str, str]]:
@@ -125,18 +116,6 @@ def wanted_by(
     if isinstance(message, TemplateMessage) and isinstance(message.language, LanguageByContact):
         found.add(("user", message.language.user))
     return found
-
-
-def asked_language(message: TemplateMessage, people: pl.DataFrame) -> pl.Series:
-    """The language that each is to get (String; null: their property says nothing)."""
-    if isinstance(message.language, LanguageByContact):
-        return people.get_column(f"user.{message.language.user}").cast(pl.String)
-    return pl.Series([message.language] * people.height, dtype=pl.String)
-
-
-def fallback_of(message: TemplateMessage) -> str | None:
-    """The language for those whose own is missing or not approved."""
-    return message.language.fallback if isinstance(message.language, LanguageByContact) else None
 
 
 def _spec(campaign: Campaign, message: TemplateMessage, template: Template) -> MessageSpec | str:
@@ -240,26 +219,6 @@ def _planned(people: pl.DataFrame, *, kind: str, coupons: bool = False) -> pl.Da
         pl.when(goes).then("media").alias("media"),
         *(pl.when(goes).then(name).alias(name) for name in links),
     ).select(*PLANNED, *links, *(["row"] if "row" in people.columns else []))
-
-
-def template_for(
-    library: Mapping[str, Template], wanted: str | None, fallback: str | None
-) -> tuple[Template | None, str]:
-    """The template to send, or the one to hold for; else None and why."""
-    found = resolve_language(library, wanted, fallback)
-    if found is not None:
-        return found, APPROVED
-    for mending in (True, False):  # the same way, as if those that may be approved again were; then as if all were
-        as_if = {
-            language: replace(template, status=APPROVED)
-            for language, template in library.items()
-            if template.status in MENDING or not mending
-        }
-        found = resolve_language(as_if, wanted, fallback)
-        if found is not None:
-            template = library[found.language]
-            return (template if mending else None), template.status
-    return None, MISSING
 
 
 def with_contacts(home: Home, group: pl.DataFrame, wanted: set[tuple[str, str]]) -> pl.DataFrame:

@@ -101,7 +101,7 @@ class StopWords(FileModel):
 class Media(FileModel):
     """The care taken of header media."""
 
-    check: bool = Field(True, description="Whether `estafette check` fetches media.")
+    check: bool = Field(True, description="Whether media is looked at, by `check` and before each message.")
     allow_private: bool = Field(False, description="Whether addresses of private networks may be fetched.")
 
 

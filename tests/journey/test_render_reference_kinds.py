@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journey.braces import cut
-from journey.fill import CountedLink, Voucher
 from journey.marks import VOUCHER, VOUCHER_IN_URL, fill_marks, link_mark
+from journey.message_spec import CountedLink, Voucher
 from journey.render import MessageSpec, TextSpec, render, show
 from journey.steps import Location
 from journey.template import parse_template
