@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 
 def _every_journey(tx: sa.Connection) -> None:
-    """1 → 2: triggers, requests, coupons, goals, links; passages may begin twice at one moment by two events."""
+    """1 → 2: triggers, requests, coupons, goals, links, tokens; passages may begin twice at one moment by two events."""
     for statement in (
         "ALTER TABLE campaign ADD COLUMN resumed_at BIGINT",
         "ALTER TABLE occurrence ADD COLUMN asked_at BIGINT",
@@ -94,6 +94,10 @@ def _every_journey(tx: sa.Connection) -> None:
         "CREATE INDEX ix_click_message_id ON click (message_id)",
         "CREATE INDEX ix_click_participant_id ON click (participant_id)",
         "CREATE INDEX ix_click_contact_id ON click (contact_id)",
+        """CREATE TABLE token (name TEXT NOT NULL PRIMARY KEY, hash TEXT NOT NULL UNIQUE, created_at BIGINT NOT NULL,
+            revoked_at BIGINT, last_used_at BIGINT)""",
+        """CREATE TABLE idempotency (request_uuid TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL,
+            met_at BIGINT NOT NULL)""",
     ):
         tx.exec_driver_sql(statement)
 

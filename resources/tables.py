@@ -616,6 +616,28 @@ unreachable = sa.Table(
     sa.Column("seen_at", sa.BigInteger, nullable=False),
 )
 
+#: Who may use the API, by name. `hash` is the SHA-256 of the token, which stands nowhere. One that was revoked keeps its
+#: row; a new token may take its name.
+token = sa.Table(
+    "token",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("hash", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at", sa.BigInteger),
+    sa.Column("last_used_at", sa.BigInteger),  # to the minute or so
+)
+
+#: Requests that came over HTTP with an `Idempotency-Key`, by the uuid that follows from token, campaign and key.
+#: `digest` is of what was asked: the same key for something else is refused.
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("request_uuid", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("met_at", sa.BigInteger, nullable=False),
+)
+
 #: Which buckets of mutable rows changed since they were last exported for the analysts (100,000 ids a bucket).
 dirty = sa.Table(
     "dirty",
