@@ -616,8 +616,8 @@ unreachable = sa.Table(
     sa.Column("seen_at", sa.BigInteger, nullable=False),
 )
 
-#: Who may use the API, by name. `hash` is the SHA-256 of the token, which stands nowhere. One that was revoked keeps its
-#: row; a new token may take its name.
+#: Who may use the API, by name. `hash` is the SHA-256 of the token, which stands nowhere. One that was revoked keeps
+#: its row; a new token may take its name.
 token = sa.Table(
     "token",
     metadata,
