@@ -103,7 +103,7 @@ def expected(then, full, step, row, now):
     return ("not_read", "end", "end") if reached else ("undelivered", "lost", None)
 
 
-moments = st.integers(-4 * 24, 0).map(lambda hours: NOW + hours * HOUR)
+moments = st.integers(-16, 0).map(lambda quarters: NOW + quarters * 6 * HOUR)
 said = st.sampled_from(
     [None, "oui, ça m'intéresse", "Oui, ça m’intéresse !", "NON, MERCI", "peut-être", " non, merci "]
 )
