@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from journey.clock import to_us
 from journey.codes import explain
+from journey.reasons import held as held_text
 from journey.words import EntryOutcome, ParticipantState
 from resources.home import Home
 from resources.ledger import select_in
@@ -135,7 +136,7 @@ def occurrence_funnel(home: Home, campaign: str, ids: Sequence[int]) -> dict[str
         "accepted": accepted,
         "failed": {f"{code} {explain(int(code)).title}": number for code, number in failed.items()},
         "unknown": states.get("unknown", 0),
-        "held": {one.why: one.messages for one in waits},
+        "held": {held_text(one.why): one.messages for one in waits},
         "states": states,
     }
 

@@ -109,7 +109,9 @@ def chained(moves: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         stands: str | None = None
         while waiting:
             same = [row for row in waiting if row["moved_at"] == waiting[0]["moved_at"]]
-            targets = {row["to_step"] for row in same}
+            targets = {
+                row["to_step"] for row in same if (row["visit"] or 1) == 1
+            }  # a loop leads back to a second visit
             first = [row for row in same if row["from_step"] == stands]
             first += [row for row in same if stands is None and row["from_step"] not in targets]
             one = (first or same)[0]

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from estafette.life import chained
 from journey.clock import to_us
 from journey.reasons import ENDS, OUTCOMES, SKIPS
 from journey.words import EntryOutcome, LeaveReason, SkipReason
@@ -178,3 +179,13 @@ def test_somebody_who_is_waited_for_is_found_by_the_id_that_was_asked_for(ran, h
 def test_every_reason_has_a_sentence(words, told):
     assert set(told) == set(words)
     assert all(one.what for one in told.values())
+
+
+def test_moves_of_one_moment_are_told_as_they_follow_each_other() -> None:
+    def move(start: str, to: str, visit: int = 1, minute: int = 0) -> dict[str, object]:
+        at = START + timedelta(minutes=minute)
+        return {"participant_id": 1, "from_step": start, "to_step": to, "visit": visit, "moved_at": at}
+
+    first, second, third = move("a", "b"), move("b", "c"), move("c", "a", 2)
+    later = [move("a", "b", 2, minute=5), move("b", "end", minute=5)]
+    assert chained([*reversed(later), third, second, first]) == [first, second, third, *later]
