@@ -179,7 +179,11 @@ def _try_media_again(home: Home, lease: Lease, now: datetime) -> int:
     """Let go what media held, where they can be fetched by now (or are not ours to check: Meta then says); the others
     are looked at again in a minute. Gives how many were skipped, because their address can never be fetched."""
     media, wall = SkipReason.media_unreachable, int(home.wall() * US)
-    held = home.ledger.frame(_MEDIA, _BODIES, (media.value, wall))
+    # Where the clock is turned, hours pass in a second of wall: what we hold ourselves each pass looks at again.
+    query = (
+        f"{_MEDIA} OR (m.state = 'held' AND m.held_why = ? AND m.error_code IS NULL)" if home.clock.turned else _MEDIA
+    )
+    held = home.ledger.frame(query, _BODIES, (media.value, wall, *[media.value] * home.clock.turned))
     if held.is_empty():
         return 0
     found = still_unreachable(home, held)

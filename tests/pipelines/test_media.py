@@ -1,11 +1,13 @@
 """Media that can't be fetched holds its messages; what never can be skips them."""
 
+from datetime import timedelta
+
 import polars as pl
 import pytest
 
 from pipelines.media import still_unreachable
 from tests.media_server import Page, media_server
-from tests.stage import OFFER, SETTINGS, person, template
+from tests.stage import OFFER, SETTINGS, Stage, person, template
 
 PICTURE = OFFER.replace("template: hello, language: fr}", "template: picture, language: fr, header: {image: %s}}")
 CHECKED = SETTINGS.replace("media: {check: false}", "media: {check: true, allow_private: true}")
@@ -93,3 +95,15 @@ def test_a_message_without_media_is_never_unreachable(make_home):
     schema = {"id": pl.Int64, "body_file": pl.Int64, "body_row": pl.Int64}
     planned = stage.home.ledger.frame("SELECT id, body_file, body_row FROM message", schema)
     assert still_unreachable(stage.home, planned).is_empty()
+
+
+def test_the_next_pass_looks_again_however_short_the_wait_where_the_clock_is_turned(make_home, server):
+    first = make_home(campaigns=[PICTURE % f'"{server.url}/late.jpg"'], contacts=1, settings=CHECKED)
+    first.run()
+    assert messages(first) == [("c0", "held", "media_unreachable")]
+    server.pages["/late.jpg"] = Page()
+    later = Stage(first.path, first.now + timedelta(hours=1))
+    later.wall = first.wall + 3  # seconds of real time lie between two commands
+    later.turn()
+    assert later.states() == {"planned": 1}
+    later.home.close()
