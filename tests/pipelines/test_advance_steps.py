@@ -2,6 +2,7 @@
 
 import pytest
 
+from resources.home import Clock
 from tests.stage import OFFER, SETTINGS, TEMPLATES, person, template
 
 HEAD = "name: offer\nsender: main\nentries:\n  - audience: {segment: everyone}\n"
@@ -72,6 +73,48 @@ def test_a_date_of_the_contact_with_a_shift(make_home):
     }
     stage.at("2026-12-03T08:00:00+00:00").turn()  # 09:00 in Paris
     assert standing(stage)["c0"] == "hello"
+
+
+APPOINTMENT = """
+name: appointment
+sender: main
+entries:
+  - trigger: {event: appointment_booked, key: appointment_id}
+steps:
+  day_before:
+    delay: {until: {event: appointment.at}, shift: -24h}
+    next: remind
+  remind:
+    message: {template: order, language: fr}
+    on_reply: {within: 12h, answers: {"Je confirme": end, Annuler: cancelled}}
+  cancelled: {update: {add_tags: [appointment_cancelled]}}
+"""
+
+
+def test_an_appointment_is_reminded_the_day_before_in_the_contacts_zone(make_home):
+    people = [person(0, timezone="America/New_York"), person(1)]
+    stage = make_home(campaigns=[APPOINTMENT], contacts=people)
+    stage.turn()
+    for contact, key, at in (
+        ("c0", 1, "2026-12-04 09:00"),
+        ("c0", 2, "2026-12-05T09:00:00+01:00"),
+        ("c1", 3, "2026-12-04 09:00"),
+        ("c1", 4, "soon"),
+    ):
+        stage.happens("appointment_booked", contact, appointment_id=key, appointment={"at": at})
+    stage.turn()
+    wakes = dict(stage.rows("SELECT key, wake_at FROM participant"))
+    day = 86_400_000_000
+    noon = stage.us  # 1 December, 12:00 UTC
+    assert wakes == {"1": noon + 2 * day + day // 12, "2": noon + 3 * day - day // 6, "3": noon + 2 * day - day // 6,
+                     "4": None}  # fmt: skip
+    assert stage.reasons() == {None: 3, "no_date": 1}
+    stage.later(days=2).turn()
+    stage.send()
+    stage.turn()
+    stage.later(minutes=5).says("+33600000001", "annuler").turn()
+    assert stage.rows("SELECT key, reason FROM participant WHERE contact_id = 'c1' AND key = '3'") == [("3", "end")]
+    assert stage.home.contacts.frame(["tags"], ["c1"]).rows() == [(["appointment_cancelled"],)]
 
 
 # -- wait_for ----------------------------------------------------------------------------------------------------------
@@ -166,6 +209,18 @@ def test_people_at_a_split_whose_segment_fails_stay_and_are_looked_at_again(make
     assert stage.home.said() == [], "once is enough"
     (stage.path / "segments/loyal.sql").write_text(SEGMENTS["loyal.sql"])
     stage.reload().turn()
+    assert standing(stage) == {"c0": "hello"}
+
+
+def test_where_time_goes_on_a_failing_segment_is_asked_again_in_a_minute(make_home, monkeypatch):
+    """Else it would keep passes coming, one after the other."""
+    broken = SEGMENTS | {"loyal.sql": "select contact_id from contacts where error('not today') is not null\n"}
+    stage = make_home(campaigns=[SPLIT], contacts=[person(0, total_spent=600)], segments=broken)
+    monkeypatch.setattr(Clock, "turned", False)
+    stage.run()
+    assert stage.rows("SELECT step, wake_at FROM participant") == [("by_value", stage.us + 60_000_000)]
+    (stage.path / "segments/loyal.sql").write_text(SEGMENTS["loyal.sql"])
+    stage.reload().later(minutes=1).turn()
     assert standing(stage) == {"c0": "hello"}
 
 
