@@ -25,6 +25,9 @@ def _every_journey(tx: sa.Connection) -> None:
         "UPDATE message SET counted = 1 WHERE kind = 'template'",
         "CREATE INDEX message_counted ON message (planned_at, contact_id) WHERE counted",
         "ALTER TABLE message ADD COLUMN pair_tries INTEGER NOT NULL DEFAULT 0",
+        "DROP INDEX message_queue",
+        "CREATE INDEX message_queue ON message (sender, campaign, priority, due_at, id, quiet_at)"
+        " WHERE state = 'planned'",
         "DROP INDEX message_capped",
         "CREATE INDEX message_capped ON message (contact_id, failed_at) WHERE error_code = 131049",
         "DROP INDEX message_expiry",

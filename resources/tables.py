@@ -274,6 +274,7 @@ sa.Index(
     message.c.priority,
     message.c.due_at,
     message.c.id,
+    message.c.quiet_at,  # so that in silent hours a long queue is passed over without a look at its rows
     sqlite_where=message.c.state == "planned",
     postgresql_where=message.c.state == "planned",
 )
