@@ -13,6 +13,8 @@ from resources.media_fetch import Trouble
 _HEADER = r'"type":"(image|video|document)","(?:image|video|document)":\{"link":"([^"\\]*)"'
 """The header's media in a body as `journey.skeleton` writes it. Quotes in people's data are escaped there."""
 
+AT_ONCE = 50_000  # bodies in memory
+
 
 def with_media_checked(home: Home, people: pl.DataFrame, kind: str) -> pl.DataFrame:
     """Rendered people (media, held_why, skip_reason, skip_detail) with what the checks of their media say.
@@ -58,10 +60,13 @@ def still_unreachable(home: Home, messages: pl.DataFrame) -> pl.DataFrame:
 def addresses(home: Home, messages: pl.DataFrame) -> pl.DataFrame:
     """kind (image, video, document) and url of the header's media of planned messages (body_file, body_row; Int64), row
     by row; null where a message has none."""
-    bodies = home.bodies.all(messages.select("body_file", "body_row"))
-    return bodies.to_frame("body").select(
-        kind=pl.col("body").str.extract(_HEADER, 1), url=pl.col("body").str.extract(_HEADER, 2)
-    )
+    parts = [
+        home.bodies.all(part.select("body_file", "body_row"))
+        .to_frame("body")
+        .select(kind=pl.col("body").str.extract(_HEADER, 1), url=pl.col("body").str.extract(_HEADER, 2))
+        for part in messages.iter_slices(AT_ONCE)
+    ]
+    return pl.concat([pl.DataFrame(schema={"kind": pl.String, "url": pl.String}), *parts])
 
 
 def _troubles(home: Home, kind: str, urls: list[str]) -> dict[str, Trouble]:
