@@ -90,6 +90,26 @@ def test_a_plan_leaves_no_trace(cli, home, tmp_path):
     assert state(home) == before
 
 
+def test_a_ledger_that_lies_elsewhere_is_left_alone_too(cli, home, tmp_path):
+    ledger = tmp_path / "elsewhere" / "ledger.sqlite"
+    with (home / ".env").open("a") as env:
+        env.write(f"ESTAFETTE_LEDGER_URL=sqlite:///{ledger}\n")
+    campaign(home)
+    people(cli, tmp_path)
+    before = state(home), ledger.read_bytes()
+    assert cli("plan", "planned", "--json").json["messages"] == 2
+    assert (state(home), ledger.read_bytes()) == before
+
+
+def test_an_audience_that_can_not_be_evaluated_is_refused_with_its_file(cli, home, tmp_path):
+    campaign(home)
+    people(cli, tmp_path)
+    (home / "segments" / "everyone.sql").write_text("SELECT contact_id FROM contacts WHERE no_such_column = 1\n")
+    found = cli("plan", "planned")
+    assert found.code == 1
+    assert "segments/everyone.sql" in found.err
+
+
 def test_a_home_in_which_nothing_ever_ran_is_planned_without_making_its_ledger(cli, home):
     campaign(home)
     before = state(home)
