@@ -33,15 +33,16 @@ def stop_by_rule(home: Home, lease: Lease, now: datetime) -> dict[str, str]:
     if not ruled:
         return {}
     stopped: dict[str, str] = {}
-    with home.ledger.write(lease) as tx:
+    with home.ledger.read() as tx:  # asked each second while a pass is live, and hardly ever to be written
         query = sa.select(campaigns.c.name, campaigns.c.resumed_at)
-        rows = tx.execute(query.where(campaigns.c.name.in_(list(ruled)), campaigns.c.stopped_at.is_(None))).all()
-        for row in rows:
+        for row in tx.execute(query.where(campaigns.c.name.in_(list(ruled)), campaigns.c.stopped_at.is_(None))).all():
             why = _too_many_failures(tx, ruled[row.name], row.resumed_at or 0) or _too_expensive(tx, ruled[row.name])
             if why is not None:
                 stopped[row.name] = why
-                values = {"stopped_at": to_us(now), "stopped_why": why}
-                tx.execute(campaigns.update().where(campaigns.c.name == row.name).values(**values))
+    for name, why in stopped.items():
+        with home.ledger.write(lease) as tx:
+            running = (campaigns.c.name == name) & campaigns.c.stopped_at.is_(None)
+            tx.execute(campaigns.update().where(running).values(stopped_at=to_us(now), stopped_why=why))
     return stopped
 
 

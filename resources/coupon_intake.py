@@ -30,6 +30,10 @@ _INSERT = (
 )
 
 
+def _field(name: str) -> str | None:
+    return FIELDS.get(name.strip().casefold().replace(" ", "_"))
+
+
 def take_in_coupons(
     landing: Landing, timezone: ZoneInfo, lease: Lease | None, now: datetime, wall: float, final: bool = False
 ) -> list[TakenFile]:
@@ -60,7 +64,7 @@ def _take(
         cursor = landing.whole(stat)
     last: tuple[pl.DataFrame, pl.DataFrame] | None = None
     for rows in readable(_parts(stat)):
-        if not {FIELDS.get(name.casefold()) for name in rows.cells} & {"code"}:
+        if not {_field(name) for name in rows.cells} & {"code"}:
             raise UnreadableFile("it has no column `vouchers` or `code`")
         if last is not None:
             taken = _write(landing, stat, last, None, taken, lease, now)
@@ -83,7 +87,7 @@ def _codes(rows: Rows, timezone: ZoneInfo) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of a file → codes (code, expires_at in microseconds) and what can't be one (BAD)."""
     cells: dict[str, pl.Series] = {}
     for name, column in rows.cells.items():
-        field = FIELDS.get(name.casefold())
+        field = _field(name)
         if field is not None:
             cells[field] = column if field not in cells else cells[field].zip_with(cells[field].is_not_null(), column)
     blank = pl.Series([None] * rows.height, dtype=pl.String)

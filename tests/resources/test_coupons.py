@@ -74,7 +74,7 @@ def test_rows_that_hold_no_code_are_put_aside_with_their_line_and_the_others_cou
 
 
 def test_a_date_alone_counts_to_the_end_of_its_day_in_the_settings_zone(make_home):
-    stage = pool(make_home(), "code,expires_at\nA1,2026-12-01\nA2,2026-12-01T18:00\nA3,2026-12-01T18:00Z\nA4,\n")
+    stage = pool(make_home(), "Code,Expires at\nA1,2026-12-01\nA2,2026-12-01T18:00\nA3,2026-12-01T18:00Z\nA4,\n")
     stage.turn()  # noon UTC, which is 13:00 in Paris
     ends = [None if at is None else (at - stage.us) / HOUR for (at,) in codes(stage, "expires_at")]
     assert ends == [11, 5, 6, None]
