@@ -25,6 +25,7 @@ from pipelines.silence import expiry, rule_of, times_of
 from pipelines.standing import DUE, due
 from resources.coupons import ClaimLost, claim
 from resources.home import Home
+from resources.leaving import cancel_of_left
 from resources.ledger import Lease, chunks, mark_dirty
 from resources.outbox import message_uid
 
@@ -116,6 +117,8 @@ def _write(
                     _write_messages(tx, campaign, step, messages, before["message"] + 1, body_file, to_us(now))
                 _write_skips(tx, campaign, skips, to_us(now))
                 _after(tx, before, messages, skips)
+                # Who was dropped by hand since they were looked at gets nothing.
+                cancel_of_left(tx, range(before["message"] + 1, before["message"] + 1 + messages.height))
         except ClaimLost:
             continue
         return

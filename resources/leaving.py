@@ -42,7 +42,7 @@ def leave(tx: sa.Connection, participant_ids: Sequence[int], reason: LeaveReason
 
 
 def cancel_of_left(tx: sa.Connection, message_ids: Sequence[int]) -> None:
-    """Cancel those of these messages that came back from a lane, unsent, after their participant had left.
+    """Cancel those of these messages, just planned or back from a lane unsent, whose participant has left meanwhile.
 
     Who opted out is left to the claim, which skips them with that reason.
     """

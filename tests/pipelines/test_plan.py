@@ -3,6 +3,9 @@
 import polars as pl
 import pytest
 
+from journey.words import LeaveReason
+from pipelines import plan
+from resources.leaving import leave
 from tests.stage import OFFER, person, refused, template
 
 NAMED = OFFER.replace("template: hello, language: fr}", "template: named, language: fr, variables: {first_name: %s}}")
@@ -272,3 +275,18 @@ def test_not_after_does_not_bound_what_comes_after_a_wait(make_home):
     stage.at("2026-12-01T14:00:00+00:00").turn()
     assert stage.rows("SELECT step, state FROM message WHERE id = 3") == [("last_call", "planned")]
     assert stage.skips() == {}
+
+
+def test_who_is_dropped_while_their_message_is_being_written_gets_none(make_home, monkeypatch):
+    stage, real = make_home(contacts=2), plan.with_codes
+
+    def meanwhile(*arguments):
+        found = real(*arguments)
+        with stage.home.ledger.write() as tx:
+            ids = [row.id for row in tx.exec_driver_sql("SELECT id FROM participant WHERE contact_id = 'c0'")]
+            leave(tx, ids, LeaveReason.dropped_by_hand, stage.us)
+        return found
+
+    monkeypatch.setattr(plan, "with_codes", meanwhile)
+    stage.run()
+    assert dict(stage.rows("SELECT contact_id, state FROM message")) == {"c0": "cancelled", "c1": "planned"}
