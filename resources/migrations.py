@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 
 def _every_journey(tx: sa.Connection) -> None:
-    """1 → 2: triggers, requests, coupons, goals, links, tokens; passages may begin twice at a moment by two events."""
+    """1 → 2: triggers, requests, coupons, goals, links, tokens, users; passages may begin twice at a moment by two events."""
     for statement in (
         "ALTER TABLE campaign ADD COLUMN resumed_at BIGINT",
         "ALTER TABLE occurrence ADD COLUMN asked_at BIGINT",
@@ -101,6 +101,15 @@ def _every_journey(tx: sa.Connection) -> None:
             revoked_at BIGINT, last_used_at BIGINT)""",
         """CREATE TABLE idempotency (request_uuid TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL,
             met_at BIGINT NOT NULL)""",
+        """CREATE TABLE user (name TEXT NOT NULL PRIMARY KEY, password TEXT NOT NULL, role TEXT NOT NULL,
+            created_at BIGINT NOT NULL, disabled_at BIGINT)""",
+        """CREATE TABLE session (hash TEXT NOT NULL PRIMARY KEY, user TEXT NOT NULL, csrf TEXT NOT NULL,
+            created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL)""",
+        "CREATE INDEX ix_session_user ON session (user)",
+        """CREATE TABLE login_attempt (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, address TEXT NOT NULL,
+            tried_at BIGINT NOT NULL)""",
+        "CREATE INDEX login_attempt_name ON login_attempt (name, tried_at)",
+        "CREATE INDEX login_attempt_address ON login_attempt (address, tried_at)",
     ):
         tx.exec_driver_sql(statement)
 

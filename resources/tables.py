@@ -639,6 +639,41 @@ idempotency = sa.Table(
     sa.Column("met_at", sa.BigInteger, nullable=False),
 )
 
+#: Who may log in to the pages, by name. `password` is a scrypt hash with its salt and parameters. A user who was removed
+#: keeps the row, because the inbox names who answered. `role` is viewer, agent or operator.
+user = sa.Table(
+    "user",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("disabled_at", sa.BigInteger),
+)
+
+#: Who is logged in. `hash` is the SHA-256 of the random id in the cookie; `csrf` is what every form must bring.
+session = sa.Table(
+    "session",
+    metadata,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, nullable=False, index=True),
+    sa.Column("csrf", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+)
+
+#: Log-ins that were tried and did not succeed (yet), for the limits by name and by address. Kept for a day.
+login_attempt = sa.Table(
+    "login_attempt",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),  # as it was typed, in lower case, cut off
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("tried_at", sa.BigInteger, nullable=False),
+)
+sa.Index("login_attempt_name", login_attempt.c.name, login_attempt.c.tried_at)
+sa.Index("login_attempt_address", login_attempt.c.address, login_attempt.c.tried_at)
+
 #: Which buckets of mutable rows changed since they were last exported for the analysts (100,000 ids a bucket).
 dirty = sa.Table(
     "dirty",
