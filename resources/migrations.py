@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 
 def _every_journey(tx: sa.Connection) -> None:
-    """1 → 2: triggers, requests, coupons, goals, links, tokens, users; passages may begin twice at a moment by two events."""
+    """1 → 2: triggers, requests, coupons, goals, links, tokens, users; two passages may begin at one moment."""
     for statement in (
         "ALTER TABLE campaign ADD COLUMN resumed_at BIGINT",
         "ALTER TABLE occurrence ADD COLUMN asked_at BIGINT",

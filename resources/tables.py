@@ -639,8 +639,8 @@ idempotency = sa.Table(
     sa.Column("met_at", sa.BigInteger, nullable=False),
 )
 
-#: Who may log in to the pages, by name. `password` is a scrypt hash with its salt and parameters. A user who was removed
-#: keeps the row, because the inbox names who answered. `role` is viewer, agent or operator.
+#: Who may log in to the pages, by name. `password` is a scrypt hash with its salt and parameters, `role` viewer, agent
+#: or operator. A user who was removed keeps the row, because the inbox names who answered.
 user = sa.Table(
     "user",
     metadata,
