@@ -34,7 +34,7 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
     """Remember when each live campaign, and each of its entries, was first seen. Gives the live campaigns.
 
     First of all that a pass does, before events are taken in: a trigger of a file that is there knows those. A campaign
-    that is stopped, or has a hole, keeps its place among the events. Writes only where something is new.
+    that is stopped, or has a hole, keeps its place among the events; a draft does not. Writes only what is new.
     """
     live = home.project.live_campaigns()
     at = to_us(now)
@@ -64,10 +64,13 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
                 edited = seen.get((name, place)) != _digest(campaign.entries[place]) and looking.get(cursor, 0) > 0
                 if cursor not in looking or edited:
                     _start_at(tx, cursor, mark)
-            _forget_triggers(tx, campaign, looking)
+            _forget_triggers(tx, looking, name, {cursor_name(name, place) for place, _ in campaign.triggers()})
         resting = [name for name, row in known.items() if row.live and name not in live]
         if resting:  # a draft, a hole, a file that is gone: nothing of it is sent until it is live again
             tx.execute(campaigns.update().where(campaigns.c.name.in_(resting)).values(live=False))
+        for name in resting:
+            if name not in home.project.holes:  # what a draft, or a file that is gone, did not want it never gets
+                _forget_triggers(tx, looking, name, set())
     return live
 
 
@@ -99,10 +102,9 @@ def _start_at(tx: sa.Connection, cursor: str, mark: EventMark) -> None:
     tx.execute(row.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
-def _forget_triggers(tx: sa.Connection, campaign: Campaign, looking: Collection[str]) -> None:
-    """A trigger that was taken out of its file starts anew where it comes back."""
-    places = {cursor_name(campaign.name, place) for place, _ in campaign.triggers()}
-    mine = [name for name in looking if name.rpartition(":")[0] == f"{TRIGGER}{campaign.name}"]
+def _forget_triggers(tx: sa.Connection, looking: Collection[str], campaign: str, places: Collection[str]) -> None:
+    """A trigger that was taken out (not among `places`) starts anew where it comes back."""
+    mine = [name for name in looking if name.rpartition(":")[0] == f"{TRIGGER}{campaign}"]
     gone = [name for name in mine if name not in places]
     if gone:
         tx.execute(cursors.delete().where(cursors.c.name.in_(gone)))

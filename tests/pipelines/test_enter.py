@@ -198,6 +198,31 @@ def test_if_past_says_what_becomes_of_those_whose_time_was_over(make_home, if_pa
         assert stage.outcomes() == {"entered": 2}
 
 
+@pytest.mark.parametrize("if_past", ["skip", "now", "next_day"])
+def test_late_counts_from_each_contacts_own_time_whatever_if_past_says(make_home, if_past):
+    zones = ("Asia/Tokyo", "Europe/Paris", "America/New_York", "America/Los_Angeles")  # 10:00 is 1, 9, 15, 18 UTC
+    people = [person(number, timezone=zone) for number, zone in enumerate(zones)]
+    text = AT % f'at: "2026-12-02 10:00", timezone: contact, if_past: {if_past}'
+    stage = make_home(BEFORE, campaigns=[text], contacts=people)
+    stage.turn()
+    stage.at("2026-12-02T16:30:00+00:00").turn()  # no pass ran since
+    assert (entered(stage), stage.outcomes()) == (["c2"], {"entered": 1, "too_late": 2})
+    stage.at("2026-12-02T18:00:00+00:00").turn()
+    assert entered(stage) == ["c2", "c3"]
+
+
+def test_a_contact_without_a_zone_enters_by_the_fallback_and_else_by_the_settings(make_home):
+    people = [person(0, timezone=""), person(1, timezone="Mars/Olympus")]
+    for fallback, hour in (("fallback: Asia/Tokyo", 1), ("", 9)):
+        text = AT % f'at: "2026-12-02 10:00", timezone: contact, {fallback}'.rstrip(", ")
+        stage = make_home(BEFORE, folder=f"home{hour}", campaigns=[text], contacts=people)
+        stage.turn()
+        stage.at("2026-12-02T00:59:00+00:00").turn()
+        assert entered(stage) == []
+        stage.at(f"2026-12-02T0{hour}:00:00+00:00").turn()
+        assert len(entered(stage)) == 2
+
+
 def test_nobody_enters_a_stopped_campaign(make_home):
     stage = make_home(BEFORE, campaigns=[AT % 'at: "2026-12-01 10:00"'])
     stage.turn()

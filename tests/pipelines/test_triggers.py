@@ -310,6 +310,15 @@ def test_a_campaign_with_a_hole_catches_up_once_it_is_mended(make_home):
     assert stage.entered() == ["c1"]
 
 
+def test_what_happens_while_a_campaign_is_a_draft_starts_nothing(make_home):
+    stage = started(make_home, order())
+    stage.campaign(order().replace("sender: main", "sender: main\ndraft: true"))
+    ready(stage, "c1").turn()
+    stage.campaign(order()).later(hours=1).turn()
+    ready(stage, "c2").turn()
+    assert stage.entered() == ["c2"]
+
+
 def test_who_waits_comes_into_no_stopped_campaign_and_is_let_in_at_resume(make_home):
     stage = started(make_home, order())
     ready(stage, "c9").turn()
