@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(0.2)
         return 0
     finally:
-        _end(list(children.values()))
+        end(list(children.values()))
 
 
 def environment_of(home: Path, environment: Mapping[str, str], sandbox_port: int) -> dict[str, str]:
@@ -102,7 +102,7 @@ def _start(command: list[str], home: Path, environment: dict[str, str]) -> subpr
     return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)
 
 
-def _end(children: list[subprocess.Popen[bytes]]) -> None:
+def end(children: list[subprocess.Popen[bytes]]) -> None:
     """SIGINT, which Dagster passes on to what it started; then, for what is left of their groups, SIGKILL."""
     for child in children:
         _signal(child, signal.SIGINT)

@@ -23,6 +23,13 @@ LINGER = 120.0
 """Seconds (wall) that a daemon's pass goes on looking, a turn a second, after the last work: a trigger within that time
 reaches the wire without the seconds that starting a run takes."""
 
+WATCH = 4.0
+"""Seconds that one evaluation goes on looking. Dagster begins one every five (a constant of its own), so a file that
+came just after the last would wait for five; like this it waits for a quarter of one, or for one at worst."""
+
+LOOK = 0.25
+"""Seconds between two looks of an evaluation."""
+
 BACKLOG = 10.0
 """Seconds of backlog above which a sender is left to the job `dispatch`."""
 
@@ -112,14 +119,19 @@ def look(home: Home) -> Due:
     description="Asks for a pass when files came in, or the time of people, messages or schedules has come.",
 )
 def something_due(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.SensorResult | dg.SkipReason:
-    """A pass when anything is due."""
+    """A pass as soon as anything is due."""
+    deadline = time.monotonic() + WATCH
     opened = home.open()
     try:
-        held, runs = held_and_waiting(opened, context.instance)
-        found = Due() if held else look(opened)
+        while True:
+            held, runs = held_and_waiting(opened, context.instance)
+            found = Due() if held else look(opened)
+            why_not = wants_pass(found, lease_held=held, waiting_runs=runs)
+            if why_not is None or time.monotonic() + LOOK > deadline:
+                break
+            time.sleep(LOOK)
     finally:
         opened.close()
-    why_not = wants_pass(found, lease_held=held, waiting_runs=runs)
     if why_not is not None:
         return dg.SkipReason(why_not)
     return dg.SensorResult(

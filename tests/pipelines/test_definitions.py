@@ -112,7 +112,8 @@ def test_a_file_in_the_landing_zone_and_planned_messages_are_seen(home: Path) ->
     opened.close()
 
 
-def test_the_sensors_and_the_schedule_ask_for_runs_by_themselves(home: Path) -> None:
+def test_the_sensors_and_the_schedule_ask_for_runs_by_themselves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.sensors.WATCH", 0.0)
     resource = _resource(home)
     with dg.instance_for_test() as instance:
         result = something_due(dg.build_sensor_context(instance=instance), home=resource)
