@@ -39,9 +39,10 @@ def entries(
 ) -> pl.DataFrame:
     """The people whom some matching events bring in: CANDIDATES with `batch` and `occurred_at`, ordered by ORDER.
 
-    `events`: columns of EVENTS. `keys`: the text of the entry's `key` in each of them, null where it is missing; None
-    where the entry has no key. Those who do not come in for the event's own sake have their outcome: outside of the
-    active period, too old now, without the key, or with nobody in the property of `contacts`.
+    `events`: columns of EVENTS; what they say counts as never after they were taken in. `keys`: the text of the entry's
+    `key` in each of them, null where it is missing; None where the entry has no key. Those who do not come in for the
+    event's own sake have their outcome: outside of the active period, too old now, without the key, or with nobody in
+    the property of `contacts`.
     """
     late = pl.lit(clock.now, INSTANT) - pl.col("occurred_at") > entry.max_age
     no_key = pl.col("key").is_null()
@@ -72,7 +73,7 @@ def entries(
         occurrence="event_id",
         key_name=pl.lit(entry.key if keys is not None else None, pl.String),
         attributes="properties",
-        since="occurred_at",
+        since=pl.min_horizontal("occurred_at", "taken_at"),
         outcome=outcome,
         detail=detail,
     ).sort(*ORDER, maintain_order=True)

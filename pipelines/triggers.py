@@ -29,6 +29,9 @@ from resources.ledger import Lease
 from resources.matching import key_texts, matching_each
 from resources.tables import event_cursor as cursors
 
+BATCHES = 10
+"""Batches that are looked at together: a million events at most, of which those of a trigger's name are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Looking:
@@ -49,11 +52,23 @@ def enter_by_events(
     home: Home, lease: Lease, running: Mapping[str, Campaign], now: datetime, result: Entered
 ) -> None:  # fmt: skip
     """Let in whom new events bring into `running` campaigns. Without new events two small queries."""
-    until, behind = _behind(home, running)
-    if not behind:
-        return
-    oldest = min((one.mark for one in behind), key=lambda mark: mark.batch)
-    events = home.events.since(oldest, {one.entry.event for one in behind}).filter(pl.col("batch") <= until.batch)
+    while True:
+        newest, behind = _behind(home, running)
+        if not behind:
+            return
+        oldest = min((one.mark for one in behind), key=lambda mark: mark.batch)
+        # Files registered after `file_id` hold what is newer; so it stays until everything is looked at.
+        near = EventMark(oldest.batch + BATCHES, oldest.file_id)
+        until = newest if newest.batch <= near.batch else near
+        _look_at(home, lease, [one for one in behind if one.mark.batch < until.batch], oldest, until, now, result)
+
+
+def _look_at(
+    home: Home, lease: Lease, behind: Sequence[Looking], oldest: EventMark, until: EventMark, now: datetime,
+    result: Entered,
+) -> None:  # fmt: skip
+    """Deal with the events after `oldest`, up to `until`."""
+    events = home.events.since(oldest, {one.entry.event for one in behind}, until.batch)
     clock = Clock(now, ZoneInfo(home.project.settings.timezone))
     found = _entries(behind, events, clock)
     idle = [one for one in behind if one.campaign.name not in found]

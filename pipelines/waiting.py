@@ -7,6 +7,7 @@ out where entries are met (`letting_in.known_people`).
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -110,7 +111,8 @@ def _delete(ids: pl.Series) -> Then:
     """Nobody waits any more who has been dealt with."""
 
     def then(tx: sa.Connection, part: slice) -> None:
-        tx.execute(waiting.delete().where(waiting.c.id.in_(ids[part].to_list())))
+        listed = msgspec.json.encode(ids[part].to_list()).decode()
+        tx.exec_driver_sql("DELETE FROM waiting_entry WHERE id IN (SELECT value FROM json_each(?))", (listed,))
 
     return then
 

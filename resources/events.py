@@ -110,8 +110,9 @@ class Events:
         newest = sa.select(sa.func.max(lake_file.c.id)).where(lake_file.c.name == NAME)
         return EventMark(self._last_batch(tx), int(tx.execute(newest).scalar() or 0))
 
-    def since(self, mark: EventMark, names: Iterable[str] | None = None) -> pl.DataFrame:
-        """Events of batches after the mark (EVENTS), those of `names` only: by batch, then time, then id."""
+    def since(self, mark: EventMark, names: Iterable[str] | None = None, until: int | None = None) -> pl.DataFrame:
+        """Events of batches after the mark (EVENTS), up to the batch `until`, those of `names` only: by batch, then
+        time, then id."""
         with self.ledger.read() as tx:
             if self._last_batch(tx) <= mark.batch:
                 return pl.DataFrame(schema=dict(EVENTS))
@@ -120,6 +121,8 @@ class Events:
             ]
         newer = pl.col("batch") > mark.batch
         wanted = newer if names is None else newer & pl.col("event").is_in(list(names))
+        if until is not None:
+            wanted = wanted & (pl.col("batch") <= until)
         return self._read(files, wanted).sort("batch", "occurred_at", "event_id")
 
     def parts_since(self, mark: EventMark, names: Iterable[str]) -> Iterator[pl.DataFrame]:

@@ -396,3 +396,14 @@ def test_transactional_messages_go_before_bulk(make_home):
     ready(stage, "c2").turn()
     stage.send(want=1)
     assert stage.rows("SELECT campaign FROM message WHERE state = 'accepted'") == [("order",)]
+
+
+def test_a_long_history_that_a_file_brings_is_refused_batch_by_batch(make_home, monkeypatch):
+    monkeypatch.setattr("pipelines.triggers.BATCHES", 2)
+    stage = started(make_home, order(), contacts=9)
+    for number in range(7):
+        ready(stage, f"c{number}", at=stage.now - timedelta(days=9 if number < 6 else 0), file=f"{number}.ndjson")
+    stage.turn()
+    assert stage.outcomes() == {"too_old": 6, "entered": 1}
+    assert not stage.turn().anything
+    assert stage.value("SELECT count(*) FROM event_cursor WHERE batch = 7") >= 1
