@@ -6,7 +6,6 @@ more `include_router`.
 
 import asyncio
 import socket
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,12 +15,20 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
+from gateway.access import Access
+from gateway.answers import Refused, refuse
+from gateway.api import api_routes
+from gateway.api_page import api_page_routes
+from gateway.headers import SecurityHeaders, secure
+from gateway.health import health_routes
+from gateway.links import link_routes
 from gateway.log import Clock, LandingLog
-from gateway.webhooks import refuse, webhook_routes
+from gateway.store import Store
+from gateway.webhooks import webhook_routes
 from journey.problems import EstafetteError
 
 GRACE = 10  # seconds that requests under way have at the end
@@ -33,25 +40,29 @@ def create_app(
 ) -> FastAPI:
     """The application of a project home. `clock` gives the present in UTC (it can be turned)."""
     clock = clock or ticking(None)
-    log = LandingLog(home / "landing" / "webhooks", clock)
+    webhooks, requests, events = (
+        LandingLog(home / "landing" / name, clock) for name in ("webhooks", "requests", "events")
+    )
+    store = Store(home, clock)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.get_running_loop().run_in_executor(None, store.warm)
         yield
-        await log.close()
+        for log in (webhooks, requests, events):
+            await log.close()
+        await warming
+        store.close()
 
     app = FastAPI(title="Estafette", lifespan=lifespan, openapi_url=None)
-    app.include_router(webhook_routes(log, clock, app_secret, verify_token))
-
-    @app.get("/healthz", response_model=None)
-    async def healthz() -> Response:
-        """Whether deliveries can be kept."""
-        try:
-            await asyncio.to_thread(_try_disk, log.directory)
-        except OSError as error:
-            return JSONResponse({"status": "unwell", "disk": error.strerror or str(error)}, 503)
-        return JSONResponse({"status": "ok", "disk": "writable"})
-
+    app.state.store, app.state.access = store, Access(store, clock)
+    app.add_middleware(SecurityHeaders)
+    app.include_router(webhook_routes(webhooks, clock, app_secret, verify_token))
+    app.include_router(api_routes(store, requests, events))
+    app.include_router(link_routes(store, events, clock))
+    app.include_router(health_routes(store, webhooks.directory, clock))
+    app.include_router(api_page_routes(app))
+    app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, _on_fault)
@@ -120,14 +131,6 @@ def ticking(start: datetime | None) -> Clock:
     return lambda: start.astimezone(UTC) + timedelta(seconds=time.monotonic() - began)
 
 
-def _try_disk(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    # A leading dot: whoever reads the landing zone passes it over.
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".healthz-") as file:
-        file.write(b"ok\n")
-        file.flush()
-
-
 async def _on_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     sentences = {
@@ -146,5 +149,13 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return refuse(400, "The request is not as it should be: " + "; ".join(parts) + ".")
 
 
+async def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return error.answer()
+
+
 async def _on_fault(request: Request, error: Exception) -> Response:
-    return refuse(500, "Something went wrong here. The gateway's log says what.")
+    """Made outside of all middleware, so it brings its headers itself."""
+    response = refuse(500, "Something went wrong here. The gateway's log says what.")
+    secure(response.headers)
+    return response

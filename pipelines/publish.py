@@ -11,6 +11,7 @@ from resources.analyst_db import publish as publish_database
 from resources.home import Home
 from resources.ledger import Lease
 from resources.statuses import sweep_early
+from resources.vitals import note_pass
 
 EARLY = timedelta(days=30)
 """How long a status waits for a message to bear its wamid: Meta drops what it could not deliver by then."""
@@ -37,4 +38,5 @@ def publish(home: Home, lease: Lease) -> Published:
     home.lake.sweep(lease)
     with home.ledger.write(lease) as tx:
         sweep_early(tx, to_us(home.clock() - EARLY))
+        note_pass(tx, home.wall())
     return published

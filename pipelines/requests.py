@@ -14,11 +14,12 @@ import msgspec
 import polars as pl
 import sqlalchemy as sa
 
-from journey.campaign import ApiEntry, Campaign
+from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.entry import candidates
 from journey.phones import normalise_all, stranger_id
 from journey.problems import SegmentError
+from journey.start_request import fitting_entry
 from journey.words import EntryKind, EntryOutcome
 from pipelines.letting_in import Entered, Then, ask_before, known_people, let_in, refuse
 from resources.home import Home
@@ -64,24 +65,12 @@ def _entry(home: Home, row: Row) -> tuple[Campaign | None, int, tuple[EntryOutco
     assert campaign is not None
     if campaign.draft:
         return no("the campaign is a draft")
-    entries = [(place, one) for place, one in enumerate(campaign.entries) if isinstance(one, ApiEntry)]
-    if not entries:
-        return no("the campaign has no API entry")
-    given = set(msgspec.json.decode(row.attributes))
-    fitting = [place for place, one in entries if set(one.attributes) == given]
-    if not fitting:
-        return no(_misfit(set(entries[0][1].attributes), given))
+    place, misfit = fitting_entry(campaign, set(msgspec.json.decode(row.attributes)))
+    if misfit is not None:
+        return no(misfit)
     if row.kind == "segment" and _people(row)[0] not in project.segments:
         return no(f"there is no segment `{_people(row)[0]}`")
-    return campaign, fitting[0], None
-
-
-def _misfit(declared: set[str], given: set[str]) -> str:
-    missing = ", ".join(f"`{name}`" for name in sorted(declared - given))
-    unknown = ", ".join(f"`{name}`" for name in sorted(given - declared))
-    said = [f"missing {missing}"] if missing else []
-    said += [f"{unknown} not declared"] if unknown else []
-    return f"attribute_values do not fit the entry's attributes: {'; '.join(said)}"
+    return campaign, place, None
 
 
 def _refuse(

@@ -1,0 +1,201 @@
+"""For operators: `GET /healthz` and `GET /metrics`.
+
+What belongs here: whether the gateway can do its work, and the numbers of `resources.vitals` in Prometheus' text
+format. Numbers are kept for some seconds, longer where they are dear, so that whoever scrapes costs nothing.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from gateway.answers import Refused
+from gateway.log import Clock
+from gateway.store import Store
+
+if TYPE_CHECKING:
+    from resources.home import Home
+    from resources.vitals import Vitals
+
+KEPT = 5.0  # seconds that numbers are kept
+SHARE = 20.0  # or so many times what it took to count them
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+Labels = Mapping[str, str]
+
+
+class Health:
+    """What the two doors say. `directory` is where deliveries are kept."""
+
+    def __init__(self, store: Store, directory: Path, clock: Clock) -> None:
+        self._store, self._directory, self._clock = store, directory, clock
+        self._looking = asyncio.Lock()
+        self._ledger: tuple[str | None, float | None] = (None, None)
+        self._ledger_at = self._text_at = float("-inf")
+        self._text, self._text_for = "", KEPT
+
+    async def healthz(self) -> Response:
+        """Whether deliveries can be kept, the ledger can be read, and how long ago a pass worked."""
+        try:
+            await asyncio.to_thread(_try_disk, self._directory)
+            disk = None
+        except OSError as error:
+            disk = error.strerror or str(error)
+        ledger, age = await self._ask_ledger()
+        document = {
+            "status": "unwell" if disk or ledger else "ok",
+            "disk": disk or "writable",
+            "ledger": ledger or ("reachable" if self._there() else "not there yet"),
+            "last_pass_seconds": None if age is None else round(age, 1),
+        }
+        return JSONResponse(document, 503 if disk or ledger else 200)
+
+    async def metrics(self) -> Response:
+        """The numbers, as Prometheus reads them."""
+        async with self._looking:
+            if time.monotonic() - self._text_at > self._text_for:
+                began = time.monotonic()
+                try:
+                    self._text = await self._count()
+                except Refused as error:
+                    self._text = exposition([("estafette_up", "Whether the ledger can be read.", [({}, 0)])])
+                    self._text += f"# {error.sentence}\n"
+                self._text_at = time.monotonic()
+                self._text_for = max(KEPT, SHARE * (self._text_at - began))
+            return PlainTextResponse(self._text, media_type=TEXT)
+
+    def _there(self) -> bool:
+        return (self._store.path / "estafette.yaml").is_file()
+
+    async def _count(self) -> str:
+        if not self._there():
+            raise Refused(503, "There is no project home.")
+
+        def look(home: "Home") -> "tuple[Vitals, int]":
+            from resources.vitals import disk_free, vitals
+
+            return vitals(home, self._clock()), disk_free(home)
+
+        return exposition(families(*await self._store.read(look, 60.0)))
+
+    async def _ask_ledger(self) -> tuple[str | None, float | None]:
+        """(what is wrong with the ledger, seconds since a pass worked)."""
+        if not self._there():
+            return None, None
+        if time.monotonic() - self._ledger_at > 1.0:
+
+            def look(home: "Home") -> float | None:
+                from resources.vitals import pass_age
+
+                return pass_age(home)
+
+            try:
+                self._ledger = (None, await self._store.read(look, 5.0))
+            except Refused as error:
+                self._ledger = (error.sentence, None)
+            self._ledger_at = time.monotonic()
+        return self._ledger
+
+
+def health_routes(store: Store, directory: Path, clock: Clock) -> APIRouter:
+    """The two doors for operators."""
+    routes, health = APIRouter(), Health(store, directory, clock)
+    routes.add_api_route("/healthz", health.healthz, response_model=None, include_in_schema=False)
+    routes.add_api_route("/metrics", health.metrics, response_model=None, include_in_schema=False)
+    return routes
+
+
+Family = tuple[str, str, list[tuple[Labels, float]]]
+
+
+def families(vitals: "Vitals", free: int) -> list[Family]:
+    """Every metric: its name, what it is, and its samples. All are gauges: they are counted anew each time."""
+    queue, unread = vitals.queue, vitals.unread
+
+    def by(label: str, found: Mapping[Any, float]) -> list[tuple[Labels, float]]:
+        return [({label: str(name)}, number) for name, number in found.items()]
+
+    kinds = ("contacts", "events", "coupons", "requests", "webhooks")
+    names = [name for name, _, _, _ in vitals.senders]
+    age = vitals.pass_age
+    return [
+        ("estafette_up", "Whether the ledger can be read.", [({}, 1)]),
+        ("estafette_messages", "Messages by state.", by("state", vitals.messages)),
+        ("estafette_failed_messages", "Failed messages by Meta's code.", by("code", vitals.failed)),
+        ("estafette_participants", "Participants by state.", by("state", vitals.participants)),
+        (
+            "estafette_queue_messages",
+            "Messages that may go out now, by sender.",
+            by("sender", {name: queue.get(name, (0, 0.0))[0] for name in names}),
+        ),
+        (
+            "estafette_queue_age_seconds",
+            "How long the oldest message that may go out now has been due, by sender.",
+            by("sender", {name: queue.get(name, (0, 0.0))[1] for name in names}),
+        ),
+        (
+            "estafette_pace",
+            "Messages a second in force, by sender.",
+            [({"sender": s}, p) for s, p, _, _ in vitals.senders],
+        ),
+        (
+            "estafette_pace_configured",
+            "Messages a second that the settings allow, by sender.",
+            [({"sender": s}, c) for s, _, c, _ in vitals.senders],
+        ),
+        (
+            "estafette_sender_stopped",
+            "1 where a sender is stopped.",
+            [({"sender": s}, float(stopped)) for s, _, _, stopped in vitals.senders],
+        ),
+        (
+            "estafette_landing_unread_bytes",
+            "Bytes in the landing zone that no pass has read, by kind.",
+            by("kind", {kind: unread.get(kind, (0, 0.0))[0] for kind in kinds}),
+        ),
+        (
+            "estafette_landing_lag_seconds",
+            "Seconds since the oldest file with something unread last grew, by kind; webhooks: the webhook lag.",
+            by("kind", {kind: unread.get(kind, (0, 0.0))[1] for kind in kinds}),
+        ),
+        ("estafette_waiting_entries", "Entries that wait for an unknown contact.", [({}, vitals.waiting_entries)]),
+        ("estafette_open_requests", "API requests not dealt with to their end.", [({}, vitals.open_requests)]),
+        ("estafette_stopped_campaigns", "Campaigns that are stopped.", [({}, vitals.stopped_campaigns)]),
+        ("estafette_quarantined_rows", "Rows in quarantine.", [({}, vitals.quarantined)]),
+        ("estafette_pass_running", "1 while a pass is at work.", [({}, float(vitals.pass_running))]),
+        (
+            "estafette_last_pass_age_seconds",
+            "Seconds since a pass last worked; no sample before the first.",
+            [] if age is None else [({}, age)],
+        ),
+        ("estafette_leases", "Leases held: the pass, and the lanes that send.", [({}, vitals.leases)]),
+        ("estafette_disk_free_bytes", "Bytes free where the project home is.", [({}, free)]),
+    ]
+
+
+def exposition(found: Iterable[Family]) -> str:
+    """Metrics in Prometheus' text format 0.0.4."""
+    lines: list[str] = []
+    for name, about, samples in found:
+        lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge"]
+        for labels, value in samples:
+            told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+            lines.append(f"{name}{{{told}}} {value:.17g}" if told else f"{name} {value:.17g}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _try_disk(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    # A leading dot: whoever reads the landing zone passes it over.
+    with tempfile.NamedTemporaryFile(dir=directory, prefix=".healthz-") as file:
+        file.write(b"ok\n")
+        file.flush()

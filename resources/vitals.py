@@ -1,0 +1,121 @@
+"""How the installation fares, in numbers, for whoever watches over it.
+
+What belongs here: looks at the ledger and the landing zone that change nothing. How they are shown is the gateway's.
+"""
+
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from journey.clock import to_us
+from journey.pacing import faster
+from resources.home import Home
+from resources.ledger import US
+from resources.tables import meta
+
+PASSED = "passed_at"  # in `meta`: when a pass last came to its end, or published on its way; microseconds, wall
+
+
+_QUEUE = """SELECT m.sender, count(*), min(m.due_at) FROM message m JOIN campaign c ON c.name = m.campaign
+WHERE c.live AND c.stopped_at IS NULL AND m.state = 'planned' AND m.due_at <= ?
+  AND (m.quiet_at IS NULL OR m.quiet_at > ?) GROUP BY m.sender"""
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """Counts, and ages in seconds (None: there is nothing to be old). `messages` by state, `failed` by Meta's code,
+    `queue` by sender: (messages that may go out now, how long the oldest has been due). `senders`: (name, pace in
+    messages a second, the configured one, whether it is stopped). `unread` by kind of landing file: (bytes that no pass
+    has read, seconds since the oldest such file last grew)."""
+
+    messages: dict[str, int] = field(default_factory=dict)
+    failed: dict[int, int] = field(default_factory=dict)
+    participants: dict[str, int] = field(default_factory=dict)
+    queue: dict[str, tuple[int, float]] = field(default_factory=dict)
+    senders: list[tuple[str, float, float, bool]] = field(default_factory=list)
+    unread: dict[str, tuple[int, float]] = field(default_factory=dict)
+    stopped_campaigns: int = 0
+    waiting_entries: int = 0
+    open_requests: int = 0
+    quarantined: int = 0
+    leases: int = 0
+    pass_running: bool = False
+    pass_age: float | None = None
+
+
+def note_pass(tx: sa.Connection, wall: float) -> None:
+    """Write down that a pass works: at its end, and while it lives whenever it publishes."""
+    value = str(int(wall * US))
+    known = insert(meta).values(name=PASSED, value=value)
+    tx.execute(known.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+
+
+def pass_age(home: Home) -> float | None:
+    """Seconds since a pass last came to its end, or published on its way; None: none ever did."""
+    with home.ledger.read() as tx:
+        said = tx.execute(meta.select().where(meta.c.name == PASSED)).one_or_none()
+    return None if said is None else max(0.0, home.wall() - int(said.value) / US)
+
+
+def vitals(home: Home, present: datetime) -> Vitals:
+    """Everything at one moment; `present` is the campaign's clock (UTC)."""
+    now, wall = to_us(present), int(home.wall() * US)
+    with home.ledger.read() as tx:
+
+        def counts(query: str, *params: object) -> dict[Any, int]:
+            return {row[0]: int(row[1]) for row in tx.exec_driver_sql(query, params).all()}
+
+        def number(query: str) -> int:
+            return int(tx.exec_driver_sql(query).scalar_one())
+
+        held = tx.exec_driver_sql("SELECT name FROM lease WHERE until > ?", (wall,)).scalars().all()
+        queue = tx.exec_driver_sql(_QUEUE, (now, now)).all()
+        senders = tx.exec_driver_sql(
+            "SELECT name, pace, ceiling, slowed_at, stopped_at FROM sender ORDER BY name"
+        ).all()
+        found = Vitals(
+            messages=counts("SELECT state, count(*) FROM message GROUP BY state"),
+            failed=counts(
+                "SELECT error_code, count(*) FROM message WHERE state = 'failed' AND error_code IS NOT NULL GROUP BY 1"
+            ),
+            participants=counts("SELECT state, count(*) FROM participant GROUP BY state"),
+            queue={row[0]: (int(row[1]), max(0.0, (now - int(row[2])) / US)) for row in queue},
+            senders=[(row.name, _pace(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
+            unread=_unread(home),
+            stopped_campaigns=number("SELECT count(*) FROM campaign WHERE stopped_at IS NOT NULL"),
+            waiting_entries=number("SELECT count(*) FROM waiting_entry"),
+            open_requests=number("SELECT count(*) FROM request WHERE done_at IS NULL"),
+            quarantined=number("SELECT count(*) FROM quarantine"),
+            leases=len(held),
+            pass_running="pass" in held,
+            pass_age=pass_age(home),
+        )
+    return found
+
+
+def _pace(row: Any, wall: int) -> float:
+    """The pace in force: it recovers by itself, and the row changes only when it is lowered."""
+    return float(row.ceiling if row.slowed_at is None else faster(row.pace, row.ceiling, (wall - row.slowed_at) / US))
+
+
+def _unread(home: Home) -> dict[str, tuple[int, float]]:
+    """What lies in the landing zone unread, by kind."""
+    wall = home.wall()
+    cursors = home.landing.cursors()
+    found: dict[str, tuple[int, float]] = {}
+    for stat in home.landing.pending(wall):
+        cursor = cursors.get((stat.kind, stat.name))
+        read = cursor.offset if cursor is not None and cursor.inode == stat.inode else 0
+        size, age = found.get(stat.kind, (0, 0.0))
+        found[stat.kind] = (size + max(0, stat.size - read), max(age, wall - stat.mtime_ns / 1e9))
+    return found
+
+
+def disk_free(home: Home) -> int:
+    """Bytes that are free where the landing zone is."""
+    place = os.statvfs(home.path)
+    return place.f_bavail * place.f_frsize
