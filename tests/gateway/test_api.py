@@ -9,6 +9,11 @@ from resources.access import revoke_token
 from tests.gateway.doors import CAMPAIGN, PATH, VALUES
 
 
+def named(name):
+    """The campaign by another name."""
+    return CAMPAIGN.replace("name: survey", f"name: {name}")
+
+
 def error(answer, status):
     """The sentence of an error."""
     assert answer.status_code == status, answer.text
@@ -189,7 +194,7 @@ def test_a_repeat_with_a_key_is_the_same_request_also_after_a_restart(doors, gat
 
 
 def test_keys_of_another_name_campaign_or_none_are_other_requests(doors):
-    doors.stage.campaign(CAMPAIGN.replace("name: survey", "name: " + "other"))
+    doors.stage.campaign(named("other"))
     found = {
         doors.start("1", users=["c0"]).json()["request_uuid"],
         doors.start("2", users=["c0"]).json()["request_uuid"],
