@@ -132,14 +132,9 @@ def test_a_wrong_body_is_a_sentence_and_nothing_is_kept(doors, what):
 
 def test_a_campaign_that_is_not_there_or_takes_nobody(doors):
     stage = doors.stage
-    stage.campaign(
-        CAMPAIGN.replace("name: survey", "name: " + "a_draft").replace("sender: main", "sender: main\ndraft: true")
-    )
-    stage.campaign(
-        CAMPAIGN.replace("name: survey", "name: " + "a_hole").replace("template: order", "template: nowhere")
-    )
-    stage.campaign(CAMPAIGN.replace("name: survey", "name: " + "no_api").replace("api: {attributes: [offer, survey_id]}",
-                                                                "audience: {segment: everyone}"))  # fmt: skip
+    stage.campaign(named("a_draft").replace("sender: main", "sender: main\ndraft: true"))
+    stage.campaign(named("a_hole").replace("template: order", "template: nowhere"))
+    stage.campaign(named("no_api").replace("api: {attributes: [offer, survey_id]}", "audience: {segment: everyone}"))
     doors.app.state.store._looked_at = float("-inf")
     for name, status, said in (
         ("nowhere", 404, "no campaign `nowhere`"),
