@@ -29,8 +29,8 @@ from resources.ledger import Lease
 from resources.matching import key_texts, matching_each
 from resources.tables import event_cursor as cursors
 
-BATCHES = 10
-"""Batches that are looked at together: a million events at most, of which those of a trigger's name are read."""
+TOGETHER = 500_000
+"""Events that are looked at together at most: what a campaign that stood catches up with may not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ def enter_by_events(
         if not behind:
             return
         oldest = min((one.mark for one in behind), key=lambda mark: mark.batch)
+        near = home.events.reach(oldest, {one.entry.event for one in behind}, TOGETHER)
         # Files registered after `file_id` hold what is newer; so it stays until everything is looked at.
-        near = EventMark(oldest.batch + BATCHES, oldest.file_id)
-        until = newest if newest.batch <= near.batch else near
+        until = newest if near >= newest.batch else EventMark(near, oldest.file_id)
         _look_at(home, lease, [one for one in behind if one.mark.batch < until.batch], oldest, until, now, result)
 
 

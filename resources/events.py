@@ -110,6 +110,22 @@ class Events:
         newest = sa.select(sa.func.max(lake_file.c.id)).where(lake_file.c.name == NAME)
         return EventMark(self._last_batch(tx), int(tx.execute(newest).scalar() or 0))
 
+    def reach(self, mark: EventMark, names: Iterable[str], most: int) -> int:
+        """The last of the batches after the mark that bring `most` events of `names` together; a batch at least."""
+        with self.ledger.read() as tx:
+            last = self._last_batch(tx)
+            newer = [row for row in self.lake.rows(NAME, tx) if int(str(row.id)) > mark.file_id]
+        if sum(int(str(row.rows)) for row in newer) <= most:
+            return last
+        wanted = (pl.col("batch") > mark.batch) & pl.col("event").is_in(list(names))
+        found = pl.scan_parquet(
+            [self.lake.root / str(row.path) for row in newer],
+            schema=dict(EVENTS), missing_columns="insert", extra_columns="ignore", glob=False,
+        ).filter(wanted).group_by("batch").len().collect(engine="streaming").sort("batch")  # fmt: skip
+        beyond = found.filter(pl.col("len").cum_sum() > most)["batch"]
+        # The batch before the first that is too much; but one alone may be.
+        return last if beyond.is_empty() else max(int(beyond[0]) - 1, int(found["batch"][0]))
+
     def since(self, mark: EventMark, names: Iterable[str] | None = None, until: int | None = None) -> pl.DataFrame:
         """Events of batches after the mark (EVENTS), up to the batch `until`, those of `names` only: by batch, then
         time, then id."""

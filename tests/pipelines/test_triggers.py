@@ -399,7 +399,7 @@ def test_transactional_messages_go_before_bulk(make_home):
 
 
 def test_a_long_history_that_a_file_brings_is_refused_batch_by_batch(make_home, monkeypatch):
-    monkeypatch.setattr("pipelines.triggers.BATCHES", 2)
+    monkeypatch.setattr("pipelines.triggers.TOGETHER", 2)
     stage = started(make_home, order(), contacts=9)
     for number in range(7):
         ready(stage, f"c{number}", at=stage.now - timedelta(days=9 if number < 6 else 0), file=f"{number}.ndjson")

@@ -223,3 +223,21 @@ def test_two_ids_with_one_hash_are_two_events(store: Store, monkeypatch: pytest.
     store.take("a.ndjson", line(event_id="1"))
     assert store.take("b.ndjson", line(event_id="2") + line(event_id="1")).new == 1
     assert sorted(store.frame()["event_id"]) == ["1", "2"]
+
+
+def test_how_far_so_many_events_reach(make_home):
+    stage = make_home()
+    with stage.home.ledger.read() as tx:
+        start = stage.home.events.mark(tx)
+    for number in range(6):  # batches of 1, 3, 1, 1, 1, 1 events, of which every other one is of another name
+        for nth in range(3 if number == 1 else 1):
+            stage.happens("bought" if number % 2 else "seen", "c1", file=f"{number}.ndjson", event_id=f"{number}-{nth}")
+        stage.turn()
+    reach = stage.home.events.reach
+    assert reach(start, ["bought"], 100) == 6
+    assert reach(start, ["bought"], 5) == 6
+    assert reach(start, ["bought"], 4) == 5
+    assert reach(start, ["bought"], 3) == 3
+    assert reach(start, ["bought"], 1) == 2, "one batch at least"
+    assert reach(start, ["seen"], 2) == 4
+    assert reach(start, ["nothing"], 1) == 6
