@@ -13,7 +13,7 @@ from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
 from resources.coupon_intake import take_in_coupons
 from resources.coupons import write_tags
 from resources.deliveries import TakenWebhooks, take_in_webhooks
-from resources.events import take_in_events
+from resources.event_intake import take_in_events
 from resources.home import Home
 from resources.ledger import Lease
 from resources.requests import take_in_requests

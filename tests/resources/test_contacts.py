@@ -23,7 +23,8 @@ from resources import contact_intake
 from resources.consents import apply_consent, suppressed
 from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
 from resources.contacts import Contacts
-from resources.events import Events, take_in_events
+from resources.event_intake import take_in_events
+from resources.events import Events
 from resources.lake import Lake
 from resources.landing import Landing
 from resources.ledger import Ledger

@@ -16,7 +16,8 @@ from journey.event_rows import event_key
 from resources import events as events_module
 from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
 from resources.contacts import Contacts
-from resources.events import EVENTS, Events, take_in_events
+from resources.event_intake import take_in_events
+from resources.events import EVENTS, Events
 from resources.lake import Lake
 from resources.landing import Landing
 from resources.ledger import Ledger
