@@ -118,8 +118,8 @@ def _draw(out: Console, told: Mapping[str, Any], timezone: str) -> None:
 
     out.print(f"{told['campaign']}, if it ran at {local(told['now'])} ({timezone}). Nothing was sent or written.")
     for one in told["audiences"]:
-        rows = "1 row" if one["left_out"] == 1 else f"{one['left_out']:,} rows"
-        left_out = f"; left out: {rows} without a known contact" if one["left_out"] else ""
+        unknown = "1 row" if one["left_out"] == 1 else f"{one['left_out']:,} rows"
+        left_out = f"; left out: {unknown} without a known contact" if one["left_out"] else ""
         out.print(f"Audience {one['segment']}: {one['people']:,} people{left_out}")
     out.print(
         show.funnel({"met": sum(told["outcomes"].values()), "entered": told["entered"], "messages": told["messages"]})
