@@ -33,6 +33,7 @@ def with_picture(home: Path, url: str, media: str) -> int:
     settings = home / "estafette.yaml"
     lines = settings.read_text("utf-8").splitlines()
     settings.write_text("\n".join(media if "check: false" in line else line for line in lines) + "\n", "utf-8")
+    (home / "campaigns" / "loyal_gift.yaml").unlink()  # it has a picture too
     file = home / "campaigns" / "autumn_offer.yaml"
     file.write_text(file.read_text("utf-8").replace("https://cdn.example.com/autumn.jpg", url), "utf-8")
     return next(n for n, line in enumerate(file.read_text("utf-8").splitlines(), 1) if url in line)
