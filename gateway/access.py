@@ -81,7 +81,7 @@ class Access:
         async with self._looking:
             began = time.monotonic()
             if began - self._known_at > age:
-                self._known = await self._store.read(_listed)
+                self._known = await self._store.glance(_listed)
                 self._known_at = began
             return self._known
 

@@ -6,7 +6,7 @@ disk before it is answered; the next pass deals with it.
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -39,10 +39,11 @@ Caller = Annotated[str, Depends(api_token)]
 
 @dataclass(frozen=True, slots=True)
 class _Accepted:
-    """A request that may be written down: its uuid, and its line."""
+    """A request that may be written down: its uuid, its line, and the digest to remember where its key is new."""
 
     uuid: str
     line: bytes
+    digest: str | None = None
 
 
 def api_routes(store: Store, requests: LandingLog, events: LandingLog) -> APIRouter:
@@ -53,7 +54,9 @@ def api_routes(store: Store, requests: LandingLog, events: LandingLog) -> APIRou
     async def start(campaign: str, request: Request, token: Caller) -> Response:
         key = _key(request)
         body = await read_body(request, LARGEST_START)
-        accepted = await store.write(lambda home: _accept(store, home, campaign, body, token, key))
+        accepted = await store.read(lambda home: _accept(store, home, campaign, body, token, key))
+        if accepted.digest is not None:
+            await store.write(lambda home: _remember(store, home, accepted))
         await _keep(requests, accepted.line)
         return JSONResponse({"request_uuid": accepted.uuid})
 
@@ -120,10 +123,10 @@ def _accept(
         return _written(asked, campaign, str(uuid.uuid4()))
     found = str(uuid.uuid5(REQUESTS, "\x1f".join((token, campaign, key))))
     accepted = _written(asked, campaign, found)
-    if not _is_repeat(home, found, asked):  # what was accepted once stays so, whatever has become of the campaign
-        _ensure_open(home, project, campaign, asked)
-        _remember(store, home, found, asked)
-    return accepted
+    if _is_repeat(home, found, asked.digest()):  # what was accepted once stays so, whatever has become of the campaign
+        return accepted
+    _ensure_open(home, project, campaign, asked)
+    return replace(accepted, digest=asked.digest())
 
 
 def _ensure_open(home: "Home", project: "Project", campaign: str, asked: StartRequest) -> None:
@@ -158,29 +161,30 @@ def _written(asked: StartRequest, campaign: str, request_uuid: str) -> _Accepted
     return _Accepted(request_uuid, line)
 
 
-def _is_repeat(home: "Home", request_uuid: str, asked: StartRequest) -> bool:
+def _is_repeat(home: "Home", request_uuid: str, digest: str) -> bool:
     """Whether this very request was accepted before. Refused (409): another one was, under the same key."""
     from resources.tables import idempotency
 
     with home.ledger.read() as tx:
         row = tx.execute(idempotency.select().where(idempotency.c.request_uuid == request_uuid)).one_or_none()
-    if row is not None and row.digest != asked.digest():
+    if row is not None and row.digest != digest:
         raise Refused(409, "This Idempotency-Key was used for another request; take a new key for a new request.")
     return row is not None
 
 
-def _remember(store: Store, home: "Home", request_uuid: str, asked: StartRequest) -> None:
+def _remember(store: Store, home: "Home", accepted: _Accepted) -> None:
     """Keep what a key was used for, before the request is: a crash between the two is mended by the repeat. Refused
     (409): another request came in between."""
     from sqlalchemy.dialects.sqlite import insert
 
     from resources.tables import idempotency
 
-    row = {"request_uuid": request_uuid, "digest": asked.digest(), "met_at": to_us(store.clock())}
+    assert accepted.digest is not None
+    row = {"request_uuid": accepted.uuid, "digest": accepted.digest, "met_at": to_us(store.clock())}
     with home.ledger.write() as tx:
         made = tx.execute(insert(idempotency).on_conflict_do_nothing(), row).rowcount
     if not made:
-        _is_repeat(home, request_uuid, asked)
+        _is_repeat(home, accepted.uuid, accepted.digest)
 
 
 def _key(request: Request) -> str | None:

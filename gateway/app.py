@@ -24,7 +24,7 @@ from gateway.answers import Refused, refuse
 from gateway.api import api_routes
 from gateway.api_page import api_page_routes
 from gateway.headers import SecurityHeaders, secure
-from gateway.health import health_routes
+from gateway.health import Health, health_routes
 from gateway.links import link_routes
 from gateway.log import Clock, LandingLog
 from gateway.store import Store
@@ -54,13 +54,14 @@ def create_app(
         await warming
         store.close()
 
-    app = FastAPI(title="Estafette", lifespan=lifespan, openapi_url=None)
+    app = FastAPI(title="Estafette", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.store, app.state.access = store, Access(store, clock)
+    app.state.health = Health(store, webhooks.directory, clock)
     app.add_middleware(SecurityHeaders)
     app.include_router(webhook_routes(webhooks, clock, app_secret, verify_token))
     app.include_router(api_routes(store, requests, events))
     app.include_router(link_routes(store, events, clock))
-    app.include_router(health_routes(store, webhooks.directory, clock))
+    app.include_router(health_routes(app.state.health))
     app.include_router(api_page_routes(app))
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http_error)

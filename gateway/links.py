@@ -32,8 +32,8 @@ KEPT = 10_000  # addresses that are known without asking the ledger
 LEDGER_WAIT = 5.0  # seconds for an address; a person waits
 DISK_WAIT = 2.0  # seconds for the tap to be on disk; after it the person goes on, and the tap is written all the same
 _ROBOTS = re.compile(
-    r"^WhatsApp/|facebookexternalhit|facebot|facebookcatalog|meta-external|\bbot\b|[a-z]bot[/;) ]|bot$|crawler|spider|"
-    r"preview|slurp|SkypeUriPreview|\bcurl/|python-requests|Go-http-client|HeadlessChrome",
+    r"^WhatsApp/|facebookexternalhit|facebookcatalog|meta-external"
+    r"|(?<!\bcu)bot(?=[/;), -]|$)|crawler|spider|preview|slurp",  # CUBOT makes phones
     re.IGNORECASE,
 )
 
@@ -44,19 +44,22 @@ class _Link:
     contact_id: str
 
 
+_PLAIN = "".join(map(chr, range(0x21, 0x7F)))  # what a header bears as it is
+
+
 def link_routes(store: Store, events: LandingLog, clock: Clock) -> APIRouter:
     """The door of counted links. `events` is the log that becomes landing files."""
     routes = APIRouter()
     known: OrderedDict[str, _Link] = OrderedDict()
 
-    @routes.api_route("/r/{code}", methods=["GET", "HEAD"], response_model=None, include_in_schema=False)
+    @routes.api_route("/r/{code:path}", methods=["GET", "HEAD"], response_model=None, include_in_schema=False)
     async def follow(code: str, request: Request) -> Response:
         if not CODE.fullmatch(code):
             return _page(404, "This link leads nowhere.")
         link = known.get(code)
         if link is None:
             try:
-                link = await store.read(lambda home: _find(home, code), LEDGER_WAIT)
+                link = await store.glance(lambda home: _find(home, code), LEDGER_WAIT)
             except Refused:
                 return _page(503, "This link can't be followed at this moment. Please try again in a minute.")
             if link is None:
@@ -116,8 +119,8 @@ def location(url: str) -> str | None:
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         return None
     if not parts.netloc.isascii():
-        parts = parts._replace(netloc=host + port)
-    return quote(parts.geturl(), safe="".join(map(chr, range(0x21, 0x7F))))
+        url = parts._replace(netloc=host + port).geturl()
+    return quote(url, safe=_PLAIN)
 
 
 def _page(status: int, sentence: str) -> HTMLResponse:

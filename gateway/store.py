@@ -28,7 +28,7 @@ WAIT = 10.0  # seconds for an answer; a reader waits for no writer, a writer for
 LOOK = 1.0  # seconds between two looks at the project's files
 AGAIN = 600.0  # seconds after which they are read again although none has changed: a time in them may be over
 FOLDERS = ("campaigns", "segments", "templates", "rates")
-READERS, WRITERS = 6, 2
+QUICK, READERS, WRITERS = 2, 6, 2  # threads; whoever follows a link stands behind nobody's report
 
 
 class Store:
@@ -36,6 +36,7 @@ class Store:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path, self.clock = path, clock
+        self._quick = ThreadPoolExecutor(QUICK, "gateway-quick")
         self._readers = ThreadPoolExecutor(READERS, "gateway-read")
         self._writers = ThreadPoolExecutor(WRITERS, "gateway-write")
         self._opening = threading.Lock()
@@ -45,6 +46,10 @@ class Store:
         self._project: Project | None = None
         self._state: object = None
         self._read_at = self._looked_at = float("-inf")
+
+    async def glance(self, look: "Callable[[Home], T]", wait: float = WAIT) -> T:
+        """`read`, for one row by its key."""
+        return await self._ask(self._quick, look, wait)
 
     async def read(self, look: "Callable[[Home], T]", wait: float = WAIT) -> T:
         """What `look` finds, asked in a thread. Refused (503): the ledger can't be read, or not in time."""
@@ -70,7 +75,7 @@ class Store:
 
         try:
             return ask(self.home())
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
             raise busy(f"The ledger can't be used now ({error.orig}).") from error
         except EstafetteError as error:
             raise busy(f"{error.message[:1].upper()}{error.message[1:]}.") from error
@@ -113,16 +118,17 @@ class Store:
 
     def warm(self) -> None:
         """Loads what the first request would wait for; in a thread, once the gateway listens."""
-        import journey.event_rows
-        import journey.request_rows  # noqa: F401
-        from resources.home import Home
+        with contextlib.suppress(Exception):  # whoever asks will be told
+            import journey.event_rows
+            import journey.request_rows  # noqa: F401
+            from resources.home import Home
 
-        if (self.path / "estafette.yaml").is_file() and Home(self.path).has_ledger():
-            with contextlib.suppress(Exception):  # whoever asks will be told
+            if (self.path / "estafette.yaml").is_file() and Home(self.path).has_ledger():
                 self.project(self.home())
 
     def close(self) -> None:
         """At the end of the gateway."""
+        self._quick.shutdown(cancel_futures=True)
         self._readers.shutdown(cancel_futures=True)
         self._writers.shutdown()
         if self._home is not None:

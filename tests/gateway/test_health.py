@@ -1,0 +1,120 @@
+"""What operators see: whether it works, and numbers."""
+
+import re
+
+import sqlalchemy as sa
+
+from tests.gateway.doors import VALUES
+from tests.stage import unknown
+
+SAMPLE = re.compile(r'^(estafette_[a-z_]+)(?:\{([a-z]+)="((?:[^"\\]|\\.)*)"\})? (-?[0-9.e+-]+)$')
+
+
+def metrics(doors):
+    """Every sample by (name, label's value)."""
+    doors.app.state.health._text_for = 0.0
+    answer = doors.get("/metrics", auth=None)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found, described = {}, set()
+    for line in answer.text.splitlines():
+        if line.startswith("# TYPE "):
+            described.add(line.split()[2])
+        elif not line.startswith("#"):
+            name, _, value, number = SAMPLE.match(line).groups()
+            assert name in described and (name, value) not in found
+            found[name, value] = float(number)
+    return found
+
+
+def test_healthz_says_disk_ledger_and_the_age_of_the_last_pass(doors):
+    answer = doors.get("/healthz", auth=None)
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "disk": "writable", "ledger": "reachable", "last_pass_seconds": None}
+    with doors.stage.home.ledger.write() as tx:
+        from resources.vitals import note_pass
+
+        note_pass(tx, doors.app.state.store.home().wall() - 42)
+    doors.app.state.health._ledger_at = float("-inf")
+    assert 42 <= doors.get("/healthz", auth=None).json()["last_pass_seconds"] < 100
+
+
+def test_healthz_is_503_where_the_ledger_cannot_be_read(doors, monkeypatch):
+    doors.get("/healthz", auth=None)
+
+    def fails(self):
+        raise sa.exc.DatabaseError("SELECT", {}, Exception("database disk image is malformed"))
+
+    monkeypatch.setattr("resources.ledger.Ledger.read", fails)
+    doors.app.state.health._ledger_at = float("-inf")
+    answer = doors.get("/healthz", auth=None)
+    assert (answer.status_code, answer.json()["status"]) == (503, "unwell")
+    assert "malformed" in answer.json()["ledger"]
+    assert doors.get("/metrics", auth=None).text.splitlines()[2] == "estafette_up 0"
+
+
+def test_metrics_count_what_there_is(doors):
+    stage = doors.stage
+    doors.start(users=["c0", "c1", "c2", "nobody"])
+    before = metrics(doors)
+    assert before["estafette_landing_unread_bytes", "requests"] > 0
+    stage.turn()
+    stage.webhook({"statuses": []})
+    during = metrics(doors)
+    assert during["estafette_messages", "planned"] == 3
+    assert during["estafette_queue_messages", "main"] == 3
+    assert during["estafette_waiting_entries", None] == 1
+    assert during["estafette_landing_unread_bytes", "webhooks"] > 0
+    assert during["estafette_landing_unread_bytes", "requests"] == 0
+    assert during["estafette_pace", "main"] == during["estafette_pace_configured", "main"] == 80
+    stage.send(unknown, want=1)
+    stage.later(minutes=5)
+    after = metrics(doors)
+    assert after["estafette_messages", "unknown"] == 1
+    assert after["estafette_queue_age_seconds", "main"] == 300
+
+
+def test_failures_are_counted_by_code_and_a_stopped_campaign_ages_no_queue(doors):
+    from tests.stage import refused
+
+    doors.start(users=["c0", "c1"], attribute_values=VALUES)
+    doors.stage.turn()
+    doors.stage.send(refused(131026), want=1)
+    with doors.stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE campaign SET stopped_at = 1")
+    doors.stage.later(minutes=5)
+    found = metrics(doors)
+    assert found["estafette_failed_messages", "131026"] == 1
+    assert found["estafette_queue_messages", "main"] == 0
+    assert found["estafette_stopped_campaigns", None] == 1
+
+
+def test_whoever_scrapes_often_counts_nothing(doors, monkeypatch):
+    first = doors.get("/metrics", auth=None).text
+    monkeypatch.setattr("resources.vitals.vitals", lambda *_: 1 / 0)
+    assert doors.get("/metrics", auth=None).text == first
+
+
+def test_every_answer_bears_the_headers_of_security(doors):
+    for path in [
+        "/healthz",
+        "/metrics",
+        "/nowhere",
+        "/api/events",
+        "/openapi.json",
+        "/docs/api",
+        "/docs/api.css",
+        "/r/x",
+    ]:
+        headers = doors.get(path, auth=None).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
+
+
+def test_a_fault_is_a_sentence_with_the_headers_too(doors, monkeypatch):
+    monkeypatch.setattr("gateway.health._try_disk", lambda _: 1 / 0)
+    answer = doors.get("/healthz", auth=None)
+    assert answer.status_code == 500 and answer.json()["error"]
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["content-security-policy"]
