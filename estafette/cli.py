@@ -16,7 +16,7 @@ import typer
 
 from estafette.commands import access, campaigns, home, people, servers, work
 from estafette.session import Session, console, print_json
-from journey.problems import EstafetteError, ProjectError, UsageError
+from journey.problems import EstafetteError, ProjectError, UsageError, foreseen
 from journey.spelling import nearest
 
 DEBUG = "ESTAFETTE_DEBUG"
@@ -139,11 +139,9 @@ def _problem(problem: object) -> dict[str, object]:
 
 def _unforeseen(error: Exception) -> EstafetteError:
     """What no room foresaw, or what a room foresaw and Dagster wrapped."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, EstafetteError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
+    known = foreseen(error)
+    if known is not None:
+        return known
     first = (str(error).strip().splitlines() or [""])[0]
     return EstafetteError(
         f"something went wrong that should not have: {type(error).__name__}: {first}",

@@ -67,3 +67,20 @@ class CloudApiError(EstafetteError):
 
 class UsageError(EstafetteError):
     """An argument of a command that cannot be right."""
+
+
+def foreseen(error: BaseException) -> EstafetteError | None:
+    """The nearest error of ours among what an error was raised from, or while; None where none is.
+
+    Dagster raises a user's error while it handles its own, which was raised from the user's: the causes are a ring.
+    """
+    waiting, met = [error], set[int]()
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, EstafetteError):
+            return one
+        if id(one) not in met:
+            met.add(id(one))
+            causes = (one.__cause__, getattr(one, "user_exception", None), one.__context__)
+            waiting += [cause for cause in causes if isinstance(cause, BaseException)]
+    return None

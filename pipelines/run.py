@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from dagster._core.instance.ref import InstanceRef
 from dagster_shared.yaml_utils import safe_load_yaml
 
-from journey.problems import EstafetteError
+from journey.problems import foreseen
 from pipelines.jobs import one_pass
 from resources.definitions import PassResource
 from resources.interrupts import kept
@@ -96,7 +96,4 @@ def _plainly() -> Iterator[None]:
     except dg.DagsterExecutionInterruptedError:
         raise KeyboardInterrupt from None
     except dg.DagsterError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, EstafetteError):
-            cause = cause.__cause__ or getattr(cause, "user_exception", None)
-        raise cause or error from None
+        raise foreseen(error) or error from None

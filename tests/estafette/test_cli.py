@@ -115,3 +115,17 @@ def test_status_and_query_do_not_import_dagster(home):
 def test_the_script_gives_the_exit_code():
     script = Path(sys.executable).parent / "estafette"
     assert subprocess.run([script, "check", "--nope"], capture_output=True, check=False).returncode == 2
+
+
+def test_an_error_that_nobody_foresaw_is_said_however_it_was_wrapped(home, capsys, monkeypatch):
+    def wrapped(*_):
+        fault = TypeError("nobody saw this coming")
+        try:
+            raise RuntimeError("an op failed") from fault
+        except RuntimeError:
+            raise fault  # noqa: B904 - as Dagster does: each of the two came of the other
+
+    monkeypatch.setattr("estafette.counts.snapshot", wrapped)
+    monkeypatch.setattr("estafette.ticking.snapshot", wrapped)
+    assert main(["--home", str(home), "--now", "2026-10-05 10:00", "tick"]) == 1
+    assert "TypeError: nobody saw this coming" in capsys.readouterr().err
