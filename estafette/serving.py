@@ -33,7 +33,9 @@ def serve(session: Session, host: str, port: int) -> None:
         now,
         app_secret=secrets.whatsapp_app_secret,
         verify_token=secrets.whatsapp_verify_token,
-        ready=lambda url: _ready(session, "gateway", url, {"webhooks": f"{url}/webhooks/whatsapp"}),
+        ready=lambda url: _ready(
+            session, "gateway", url, {"webhooks": f"{url}/webhooks/whatsapp", "api": f"{url}/docs/api"}
+        ),
     )
 
 

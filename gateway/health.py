@@ -64,7 +64,7 @@ class Health:
                     self._text = await self._count()
                 except Refused as error:
                     self._text = exposition([("estafette_up", "Whether the ledger can be read.", [({}, 0)])])
-                    self._text += f"# {error.sentence}\n"
+                    self._text += f"# {' '.join(error.sentence.split())}\n"
                 self._text_at = time.monotonic()
                 self._text_for = max(KEPT, SHARE * (self._text_at - began))
             return PlainTextResponse(self._text, media_type=TEXT)
@@ -114,7 +114,7 @@ Family = tuple[str, str, list[tuple[Labels, float]]]
 
 
 def families(vitals: "Vitals", free: int) -> list[Family]:
-    """Every metric: its name, what it is, and its samples. All are gauges: they are counted anew each time."""
+    """Every metric: its name, what it is, and its samples."""
     queue, unread = vitals.queue, vitals.unread
 
     def by(label: str, found: Mapping[Any, float]) -> list[tuple[Labels, float]]:
@@ -160,13 +160,14 @@ def families(vitals: "Vitals", free: int) -> list[Family]:
         ),
         (
             "estafette_landing_lag_seconds",
-            "Seconds since the oldest file with something unread last grew, by kind; webhooks: the webhook lag.",
+            "How long the oldest of it has lain there, by kind; webhooks: the webhook lag.",
             by("kind", {kind: unread.get(kind, (0, 0.0))[1] for kind in kinds}),
         ),
         ("estafette_waiting_entries", "Entries that wait for an unknown contact.", [({}, vitals.waiting_entries)]),
         ("estafette_open_requests", "API requests not dealt with to their end.", [({}, vitals.open_requests)]),
         ("estafette_stopped_campaigns", "Campaigns that are stopped.", [({}, vitals.stopped_campaigns)]),
         ("estafette_quarantined_rows", "Rows in quarantine.", [({}, vitals.quarantined)]),
+        ("estafette_passes_total", "Passes so far.", [({}, vitals.passes)]),
         ("estafette_pass_running", "1 while a pass is at work.", [({}, float(vitals.pass_running))]),
         (
             "estafette_last_pass_age_seconds",
@@ -182,7 +183,7 @@ def exposition(found: Iterable[Family]) -> str:
     """Metrics in Prometheus' text format 0.0.4."""
     lines: list[str] = []
     for name, about, samples in found:
-        lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge"]
+        lines += [f"# HELP {name} {about}", f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}"]
         for labels, value in samples:
             told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
             lines.append(f"{name}{{{told}}} {value:.17g}" if told else f"{name} {value:.17g}")

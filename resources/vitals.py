@@ -4,8 +4,10 @@ What belongs here: looks at the ledger and the landing zone that change nothing.
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from resources.tables import meta
 PASSED = "passed_at"  # in `meta`: when a pass last came to its end, or published on its way; microseconds, wall
 
 
+_RECEIVED = re.compile(rb'\s*\{\s*"received_at"\s*:\s*"([0-9T:.+-]+Z?)"')
 _QUEUE = """SELECT m.sender, count(*), min(m.due_at) FROM message m JOIN campaign c ON c.name = m.campaign
 WHERE c.live AND c.stopped_at IS NULL AND m.state = 'planned' AND m.due_at <= ?
   AND (m.quiet_at IS NULL OR m.quiet_at > ?) GROUP BY m.sender"""
@@ -30,7 +33,8 @@ class Vitals:
     """Counts, and ages in seconds (None: there is nothing to be old). `messages` by state, `failed` by Meta's code,
     `queue` by sender: (messages that may go out now, how long the oldest has been due). `senders`: (name, pace in
     messages a second, the configured one, whether it is stopped). `unread` by kind of landing file: (bytes that no pass
-    has read, seconds since the oldest such file last grew)."""
+    has read, how long the oldest of them has lain there: for webhooks by the time of its line, for other files since
+    they last grew). `passes`: how many there were."""
 
     messages: dict[str, int] = field(default_factory=dict)
     failed: dict[int, int] = field(default_factory=dict)
@@ -43,6 +47,7 @@ class Vitals:
     open_requests: int = 0
     quarantined: int = 0
     leases: int = 0
+    passes: int = 0
     pass_running: bool = False
     pass_age: float | None = None
 
@@ -85,12 +90,13 @@ def vitals(home: Home, present: datetime) -> Vitals:
             participants=counts("SELECT state, count(*) FROM participant GROUP BY state"),
             queue={row[0]: (int(row[1]), max(0.0, (now - int(row[2])) / US)) for row in queue},
             senders=[(row.name, _pace(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
-            unread=_unread(home),
+            unread=_unread(home, present),
             stopped_campaigns=number("SELECT count(*) FROM campaign WHERE stopped_at IS NOT NULL"),
             waiting_entries=number("SELECT count(*) FROM waiting_entry"),
             open_requests=number("SELECT count(*) FROM request WHERE done_at IS NULL"),
             quarantined=number("SELECT count(*) FROM quarantine"),
             leases=len(held),
+            passes=counts("SELECT name, token FROM lease WHERE name = 'pass'").get("pass", 0),
             pass_running="pass" in held,
             pass_age=pass_age(home),
         )
@@ -102,7 +108,7 @@ def _pace(row: Any, wall: int) -> float:
     return float(row.ceiling if row.slowed_at is None else faster(row.pace, row.ceiling, (wall - row.slowed_at) / US))
 
 
-def _unread(home: Home) -> dict[str, tuple[int, float]]:
+def _unread(home: Home, present: datetime) -> dict[str, tuple[int, float]]:
     """What lies in the landing zone unread, by kind."""
     wall = home.wall()
     cursors = home.landing.cursors()
@@ -110,9 +116,23 @@ def _unread(home: Home) -> dict[str, tuple[int, float]]:
     for stat in home.landing.pending(wall):
         cursor = cursors.get((stat.kind, stat.name))
         read = cursor.offset if cursor is not None and cursor.inode == stat.inode else 0
+        at = _received(stat.path, read) if stat.kind == "webhooks" else None
+        lain = wall - stat.mtime_ns / 1e9 if at is None else (present - at).total_seconds()
         size, age = found.get(stat.kind, (0, 0.0))
-        found[stat.kind] = (size + max(0, stat.size - read), max(age, wall - stat.mtime_ns / 1e9))
+        found[stat.kind] = (size + max(0, stat.size - read), max(age, lain))
     return found
+
+
+def _received(path: Path, offset: int) -> datetime | None:
+    """When the first line after an offset of the webhook log came in; None where it does not say."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            said = _RECEIVED.match(file.read(100))
+        at = None if said is None else datetime.fromisoformat(said[1].decode())
+    except (OSError, ValueError):
+        return None
+    return at if at is not None and at.tzinfo is not None else None
 
 
 def disk_free(home: Home) -> int:

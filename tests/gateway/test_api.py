@@ -1,5 +1,7 @@
 """The API: journeys start, events come in, and everybody hears what became of a request."""
 
+import asyncio
+
 import pytest
 import sqlalchemy as sa
 
@@ -157,6 +159,16 @@ def test_a_stopped_campaign_is_409_until_it_is_resumed(doors):
 def test_a_long_body_stays_out(doors):
     error(doors.post(PATH, content=b"x" * (api.LARGEST_START + 1)), 413)
     error(doors.post("/api/events", content=_parts()), 413)
+
+
+def test_a_body_that_does_not_come_is_408(doors, monkeypatch):
+    monkeypatch.setattr("gateway.answers.read_body.__defaults__", (0.05,))
+    assert "in time" in error(doors.post(PATH, content=_slowly()), 408)
+
+
+async def _slowly():
+    yield b"{"
+    await asyncio.sleep(5)
 
 
 async def _parts():

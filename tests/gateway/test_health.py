@@ -60,7 +60,11 @@ def test_metrics_count_what_there_is(doors):
     assert before["estafette_landing_unread_bytes", "requests"] > 0
     stage.turn()
     stage.webhook({"statuses": []})
+    line = '{"received_at":"2026-12-01T11:58:30.000000Z","body":"{}"}\n'
+    (stage.path / "landing/webhooks/gateway.ndjson").write_text(line)
     during = metrics(doors)
+    assert during["estafette_landing_lag_seconds", "webhooks"] == 90
+    assert during["estafette_passes_total", None] == 1
     assert during["estafette_messages", "planned"] == 3
     assert during["estafette_queue_messages", "main"] == 3
     assert during["estafette_waiting_entries", None] == 1
