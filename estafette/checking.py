@@ -13,11 +13,12 @@ from estafette import show
 from estafette.checking_media import check_media
 from estafette.session import Session
 from journey.clock import to_us
-from journey.problems import EstafetteError, Problem, SegmentError, UsageError
+from journey.problems import Problem, SegmentError, UsageError
 from journey.spelling import suggest
 from resources.coupons import left
 from resources.home import Home
 from resources.project import Project, schemas
+from resources.stopping import known
 
 
 def check(session: Session, names: Sequence[str], *, offline: bool = False) -> bool:
@@ -85,14 +86,6 @@ def document(problem: Problem) -> dict[str, Any]:
         "message": problem.message,
         "mend": problem.mend,
     }
-
-
-def known(project: Project, name: str) -> None:
-    """EstafetteError where there is no campaign of that name; it names the nearest."""
-    names = _campaigns(project)
-    if name not in names:
-        none = "Add campaigns/NAME.yaml"
-        raise EstafetteError(f"there is no campaign `{name}`", mend=suggest(name, names, none=none))
 
 
 def describe_state(home: Home, name: str) -> str:

@@ -10,13 +10,13 @@ from rich.console import Console
 
 from estafette import show
 from estafette.session import Session
-from estafette.stopping import ensure_campaign
 from estafette.why import find
 from journey.clock import to_us
 from journey.problems import UsageError
 from journey.words import LeaveReason
 from resources.leaving import leave
 from resources.ledger import BULK
+from resources.stopping import ensure_campaign
 from resources.tables import participant
 
 
@@ -26,7 +26,7 @@ def drop(session: Session, name: str, given: Sequence[str]) -> None:
     if not given:
         raise UsageError("nobody is named", mend="Write `estafette drop CAMPAIGN CONTACT…`")
     with session.open() as home:
-        ensure_campaign(home, name)
+        ensure_campaign(home.ledger, home.project, name, to_us(home.clock()))
         people = {one: find(home, one) for one in dict.fromkeys(given)}
         now = to_us(home.clock())
         ids = list(dict.fromkeys(people.values()))

@@ -14,7 +14,7 @@ import polars as pl
 from rich.console import Console
 
 from estafette import show
-from estafette.checking import describe_state, known
+from estafette.checking import describe_state
 from estafette.plan_document import document, show_seconds
 from estafette.session import Session, console
 from journey.clock import civil_time, zone
@@ -22,6 +22,7 @@ from journey.problems import EstafetteError, ProjectError, UsageError
 from pipelines.rehearse import Rehearsal, bodies, rehearse
 from resources.home import Home
 from resources.landing import Landing
+from resources.stopping import known
 from resources.throwaway import ThrowAway, throwaway
 
 KEPT = ("summary.json", "messages.parquet", "skips.parquet", "entries.parquet")

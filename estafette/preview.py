@@ -14,7 +14,6 @@ import polars as pl
 from rich.console import Console
 
 from estafette import show
-from estafette.checking import known
 from estafette.pulling import need_token
 from estafette.session import Session
 from journey.campaign import Campaign
@@ -35,6 +34,7 @@ from pipelines.languages import asked_language, fallback_of, languages_of, templ
 from pipelines.limits import limited
 from pipelines.rendering import ARRIVED, rendered_for, text_spec, wanted_by, with_contacts
 from resources.home import Home
+from resources.stopping import known
 
 SAMPLE_VOUCHER, SAMPLE_LINK = "SAMPLE-CODE", "sample"
 

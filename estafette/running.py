@@ -13,17 +13,16 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from estafette import show
-from estafette.checking import known
 from estafette.counts import occurrence_funnel, settled
 from estafette.lease import describe, holder
 from estafette.session import Session, console
-from estafette.stopping import ensure_campaign
 from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.problems import EstafetteError, ProjectError
 from pipelines.audiences import add_occurrence
 from pipelines.run import run_pass
 from resources.home import Home
+from resources.stopping import ensure_campaign, known
 from resources.tables import occurrence
 
 MOST = 20
@@ -58,7 +57,7 @@ def runnable(home: Home, name: str) -> Campaign:
 
 def follow(session: Session, home: Home, campaign: Campaign) -> dict[str, Any]:
     """Add the occurrence, and pass or wait until its first messages are settled. Gives its funnel."""
-    ensure_campaign(home, campaign.name)
+    ensure_campaign(home.ledger, home.project, campaign.name, to_us(home.clock()))
     ids = add_occurrence(home, campaign, home.clock())
     with show.progress(console(stderr=True), campaign.name, lambda: settled(home, campaign.name, ids)):
         for _ in range(MOST):

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from estafette import show
 from estafette.campaign_now import IN_ORDER, campaign_now
-from estafette.checking import known
 from estafette.counts import by
 from estafette.session import Session
 from journey.clock import from_us
 from journey.codes import explain
 from resources.home import Home
 from resources.ledger import US
+from resources.stopping import known
 from resources.tables import campaign as campaigns
 from resources.tables import quarantine
 from resources.tables import sender as senders

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.text import Text
 
 from estafette import show
-from estafette.checking import known
 from estafette.life import Item, life
 from estafette.session import Session
 from journey import reasons
@@ -23,6 +22,7 @@ from journey.phones import normalise
 from journey.problems import EstafetteError
 from journey.steps import DelayStep, EventMatch, MessageStep, Step, WaitBranch, WaitForStep
 from resources.home import Home
+from resources.stopping import known
 from resources.tables import campaign as campaigns
 from resources.tables import message, participant, suppression, waiting_entry
 
