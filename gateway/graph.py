@@ -190,15 +190,15 @@ def _place(
                 passing.setdefault((name, place), []).append(slot)
                 last, under = slot, PASS // 2
             slots[target].before.append((last, under))
-    for number, column in enumerate(columns):
-        column.sort(key=lambda slot: slot.wish)  # stable: in the order of the file where nothing else decides
-        _stack(column)
-        for slot in column:
+    for number, stack in enumerate(columns):
+        stack.sort(key=lambda slot: slot.wish)  # stable: in the order of the file where nothing else decides
+        _stack(stack)
+        for slot in stack:
             if slot.box is not None:
                 slot.box.x, slot.box.y = MARGIN + number * (WIDTH + GAP_X), slot.y
     top = min((slot.y for column in columns for slot in column), default=0)
-    for column in columns:
-        for slot in column:
+    for stack in columns:
+        for slot in stack:
             slot.y += MARGIN - top
             if slot.box is not None:
                 slot.box.y = slot.y

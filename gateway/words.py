@@ -1,0 +1,106 @@
+"""Texts of the pages in French and English, and numbers and times as each language writes them.
+
+What belongs here: which language a browser gets, and finding a text. The texts are `words_en` and `words_fr`, which
+have the same keys and placeholders (a test holds them to it).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from fastapi import Request
+
+from gateway.words_en import TEXTS as ENGLISH
+from gateway.words_fr import ENDS, MENDS, SKIPS, TEXTS as FRENCH
+from journey.reasons import ENDS as ENDS_EN
+from journey.reasons import SKIPS as SKIPS_EN
+from journey.words import LeaveReason, SkipReason
+
+COOKIE = "estafette_language"
+LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "fr": FRENCH}
+NAMES = {"en": "English", "fr": "Français"}
+_MONTHS = {
+    "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
+    "fr": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.".split(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The texts of one language; `zone` is that of times that are shown."""
+
+    language: str
+    zone: ZoneInfo = ZoneInfo("UTC")
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The text of a key, its {placeholders} filled; numbers among them as the language writes them."""
+        shown = {name: self.number(one) if isinstance(one, int) else one for name, one in values.items()}
+        return LANGUAGES[self.language][key].format(**shown)
+
+    def has(self, key: str) -> bool:
+        return key in LANGUAGES[self.language]
+
+    def number(self, number: int | float, decimals: int = 0) -> str:
+        """1,234.5 or 1 234,5."""
+        text = f"{number:,.{decimals}f}"
+        return text if self.language == "en" else text.replace(",", "\u202f").replace(".", ",")
+
+    def percent(self, part: float, decimals: int = 0) -> str:
+        """A part of 1 as a percentage."""
+        return self.number(part * 100, decimals) + ("%" if self.language == "en" else "\u00a0%")
+
+    def points(self, part: float) -> str:
+        """A difference of rates as percentage points, with its sign."""
+        return ("+" if part > 0 else "−" if part < 0 else "") + self.number(abs(part) * 100, 1)
+
+    def time(self, moment: datetime) -> str:
+        """A moment in the project's time zone."""
+        at = moment.astimezone(self.zone)
+        month = _MONTHS[self.language][at.month - 1]
+        return f"{at.day} {month} {at.year}, {at:%H:%M}"
+
+    def duration(self, length: timedelta) -> str:
+        """A length of time in its largest whole unit."""
+        seconds = int(length.total_seconds())
+        for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+            if seconds and seconds % size == 0:
+                count = seconds // size
+                return self(f"{unit}_one" if count == 1 else f"{unit}_many", count=count)
+        return self("second_many", count=seconds)
+
+    def skip(self, reason: str) -> tuple[str, str]:
+        """What a skip reason means, and what mends it (or nothing)."""
+        if reason not in SkipReason.__members__:
+            return reason, ""
+        known = SKIPS_EN[SkipReason(reason)]
+        if self.language == "fr":
+            return SKIPS[SkipReason(reason)], MENDS.get(SkipReason(reason), "")
+        return known.what, known.mend
+
+    def end(self, reason: str) -> str:
+        """What the reason of a leaving means."""
+        if reason not in LeaveReason.__members__:
+            return reason
+        return ENDS[LeaveReason(reason)] if self.language == "fr" else ENDS_EN[LeaveReason(reason)].what
+
+
+def language_of(request: Request) -> str:
+    """The language of a request: the one that was chosen, else the browser's first that there is, else English."""
+    chosen = request.cookies.get(COOKIE, "")
+    return chosen if chosen in LANGUAGES else accepted(request.headers.get("accept-language", ""))
+
+
+def accepted(header: str) -> str:
+    """The best of our languages for an `Accept-Language`."""
+    best, most = "en", 0.0
+    for part in header[:500].split(","):
+        name, _, weight = part.strip().partition(";")
+        language = name.strip().lower().partition("-")[0]
+        try:
+            quality = float(weight.strip().removeprefix("q=")) if weight else 1.0
+        except ValueError:
+            continue
+        if language in LANGUAGES and quality > most:
+            best, most = language, quality
+    return best
