@@ -23,10 +23,13 @@ from gateway.access import Access
 from gateway.answers import Refused, refuse
 from gateway.api import api_routes
 from gateway.api_page import api_page_routes
+from gateway.campaigns import campaign_routes
 from gateway.headers import SecurityHeaders, secure
 from gateway.health import Health, health_routes
 from gateway.links import link_routes
 from gateway.log import Clock, LandingLog
+from gateway.look import error_page, look_routes, words_of
+from gateway.signing_in import signing_in_routes
 from gateway.store import Store
 from gateway.webhooks import webhook_routes
 from journey.problems import EstafetteError
@@ -63,6 +66,9 @@ def create_app(
     app.include_router(link_routes(store, events, clock))
     app.include_router(health_routes(app.state.health))
     app.include_router(api_page_routes(app))
+    app.include_router(look_routes())
+    app.include_router(signing_in_routes(store))
+    app.include_router(campaign_routes(store))
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -138,6 +144,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
     }
+    if status == 404 and "text/html" in request.headers.get("accept", ""):
+        return error_page(request, 404, words_of(request)("not_found"))
     response = refuse(status, sentences.get(status, str(getattr(error, "detail", error))))
     response.headers.update(getattr(error, "headers", None) or {})
     return response

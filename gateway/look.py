@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from gateway.answers import Refused
@@ -128,6 +129,15 @@ def asset(name: str) -> str:
     return f"/static/{name}?v={_files()[name][2]}"
 
 
+def coded(text: str) -> Markup:
+    """A sentence whose `words in backticks` are code; all else of it is escaped."""
+    parts = text.split("`")
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if place % 2 and place < len(parts) - 1 else part
+        for place, part in enumerate(parts)
+    )
+
+
 @lru_cache(1)
 def _files() -> Mapping[str, tuple[bytes, str, str]]:
     """What is served as it is: bytes, type, digest, by name. Nothing else of the disk can be named."""
@@ -149,4 +159,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["asset"] = asset
+    made.filters["coded"] = coded
     return made

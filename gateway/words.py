@@ -12,17 +12,19 @@ from zoneinfo import ZoneInfo
 from fastapi import Request
 
 from gateway.words_en import TEXTS as ENGLISH
-from gateway.words_fr import ENDS, MENDS, SKIPS, TEXTS as FRENCH
+from gateway.words_fr import ENDS, MENDS, SKIPS
+from gateway.words_fr import TEXTS as FRENCH
 from journey.reasons import ENDS as ENDS_EN
 from journey.reasons import SKIPS as SKIPS_EN
 from journey.words import LeaveReason, SkipReason
 
+UTC = ZoneInfo("UTC")
 COOKIE = "estafette_language"
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "fr": FRENCH}
 NAMES = {"en": "English", "fr": "Français"}
 _MONTHS = {
-    "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
-    "fr": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.".split(),
+    "en": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+    "fr": ["janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."],
 }
 
 
@@ -31,7 +33,7 @@ class Words:
     """The texts of one language; `zone` is that of times that are shown."""
 
     language: str
-    zone: ZoneInfo = ZoneInfo("UTC")
+    zone: ZoneInfo = UTC
 
     def __call__(self, key: str, **values: object) -> str:
         """The text of a key, its {placeholders} filled; numbers among them as the language writes them."""

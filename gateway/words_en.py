@@ -77,22 +77,29 @@ TEXTS: Final[Mapping[str, str]] = {
     "clicked": "clicked",
     "failed": "failed",
     "unknown": "unknown",
+    "funnel_entered": "entered",
+    "funnel_accepted": "messages accepted",
+    "funnel_delivered": "delivered",
+    "funnel_read": "read",
+    "funnel_replied": "people who answered",
+    "funnel_failed": "failed",
     "of_accepted": "{percent} of accepted",
+    "of_entered": "{percent} of entered",
     "messages": "messages",
     "people": "people",
     # one campaign
     "stop": "Stop",
     "resume": "Resume",
     "stop_title": "Stop {name}?",
-    "stop_text": "No further message goes out after the ones in flight, and nobody enters. Waits go on, nothing is lost,"
-    " and you can resume at any time.",
+    "stop_text": "No further message goes out after the ones in flight, and nobody enters. Waits go on, nothing is"
+    " lost, and you can resume at any time.",
     "stop_counts": "Waiting to go out: {waiting}. In flight: {in_flight}.",
     "stop_why": "Why (shown to everyone, optional)",
     "stop_why_given": "stopped by {user} in the pages",
     "stop_yes": "Stop this campaign",
     "resume_title": "Resume {name}?",
-    "resume_text": "Messages that wait go out with the next pass, and people enter again. The time in which the campaign"
-    " was stopped does not count against what waits.",
+    "resume_text": "Messages that wait go out with the next pass, and people enter again. The time in which the"
+    " campaign was stopped does not count against what waits.",
     "resume_counts": "Waiting to go out: {waiting}.",
     "resume_yes": "Resume this campaign",
     "was_stopped": "The campaign is stopped.",
@@ -106,7 +113,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "when_run": "by estafette run",
     "control_group": "Control group",
     "journey": "Journey",
-    "journey_text": "Each box is a step; each line out of it a way, with how many took it.",
+    "journey_text": "Each box is a step; each row in it a way out, with how many took it. A small square: the passage"
+    " ends there.",
     "journey_table": "The same as a table",
     "journey_unreadable": "The file can't be read, so the journey can't be drawn.",
     "step": "Step",

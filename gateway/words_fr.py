@@ -62,7 +62,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "state_draft_long": "C’est un brouillon : personne n’entre. Retirez draft: true de son fichier pour la lancer.",
     "state_gone_long": "Son fichier a disparu : personne n’entre, et plus rien n’est envoyé.",
     "stopped_since": "Arrêtée depuis le {time} : {why}",
-    "stopped_means": "Personne n’entre et rien n’est envoyé. Les attentes et les accusés continuent ; rien n’est perdu.",
+    "stopped_means": "Personne n’entre et rien n’est envoyé. Les attentes et les accusés continuent ;"
+    " rien n’est perdu.",
     "holes_one": "Son fichier a une erreur. Tant qu’elle reste, personne n’entre et rien n’est envoyé.",
     "holes_many": "Son fichier a {count} erreurs. Tant qu’elles restent, personne n’entre et rien n’est envoyé.",
     "holes_first": "{count} à corriger dans son fichier",
@@ -80,7 +81,14 @@ TEXTS: Final[Mapping[str, str]] = {
     "clicked": "ont cliqué",
     "failed": "échoués",
     "unknown": "inconnus",
+    "funnel_entered": "entrées",
+    "funnel_accepted": "messages acceptés",
+    "funnel_delivered": "distribués",
+    "funnel_read": "lus",
+    "funnel_replied": "ont répondu",
+    "funnel_failed": "échoués",
     "of_accepted": "{percent} des acceptés",
+    "of_entered": "{percent} des entrées",
     "messages": "messages",
     "people": "personnes",
     # one campaign
@@ -94,8 +102,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "stop_why_given": "arrêtée par {user} dans les pages",
     "stop_yes": "Arrêter cette campagne",
     "resume_title": "Reprendre {name} ?",
-    "resume_text": "Les messages en attente partent au prochain passage, et l’on entre à nouveau. La durée de l’arrêt ne"
-    " compte pas contre ce qui attend.",
+    "resume_text": "Les messages en attente partent au prochain passage, et l’on entre à nouveau. La durée de l’arrêt"
+    " ne compte pas contre ce qui attend.",
     "resume_counts": "En attente d’envoi : {waiting}.",
     "resume_yes": "Reprendre cette campagne",
     "was_stopped": "La campagne est arrêtée.",
@@ -109,8 +117,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "when_run": "par estafette run",
     "control_group": "Groupe témoin",
     "journey": "Parcours",
-    "journey_text": "Chaque cadre est une étape ; chaque ligne qui en sort, une voie, avec le nombre de ceux qui l’ont"
-    " prise.",
+    "journey_text": "Chaque cadre est une étape ; chaque rangée, une voie qui en sort, avec le nombre de ceux qui l’ont"
+    " prise. Un petit carré : le parcours y finit.",
     "journey_table": "Le même en tableau",
     "journey_unreadable": "Le fichier est illisible : le parcours ne peut pas être dessiné.",
     "step": "Étape",
@@ -229,7 +237,7 @@ MENDS: Final[Mapping[SkipReason, str]] = {
     SkipReason.template_not_approved: "Voyez-le dans WhatsApp Manager, puis `estafette templates pull`.",
     SkipReason.template_language_missing: "Ajoutez la langue, ou un `fallback`.",
     SkipReason.outside_service_window: "Envoyez plutôt un modèle.",
-    SkipReason.frequency_capped: "Il pourra partir quand son `per` sera passé ; `frequency_cap: ignore` lève la limite.",
+    SkipReason.frequency_capped: "Il pourra partir quand son `per` sera passé ; `frequency_cap: ignore` l’en libère.",
     SkipReason.meta_marketing_cap: "Rien à faire : cela cesse tout seul.",
     SkipReason.messaging_limit: "Voyez WhatsApp Manager.",
     SkipReason.too_late: "Voyez `expires` et `not_after`.",

@@ -172,7 +172,7 @@ def campaign_results(con: duckdb.DuckDBPyConnection, name: str, experiments: Seq
             )
         ),
         lift=tuple(
-            Lift(*row, value=values.get(row[0]))
+            Lift(*row, values.get(row[0]))  # type: ignore[call-arg]
             for row in rows(
                 "SELECT goal, treated, treated_reached, control, control_reached, difference, low, high FROM lift"
                 " WHERE campaign = ? ORDER BY goal"
