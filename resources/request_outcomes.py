@@ -30,27 +30,39 @@ def request_outcomes(home: Home, request_uuid: str, after: int, limit: int) -> d
     `done`. `counts` are over all of its people. An outcome is one of `journey.words.EntryOutcome`; or `waiting`: the
     contact is not known, and is waited for; or `pending`. `next` is the `after` of the next page, null on the last.
     """
-    row = _row(home, request_uuid)
-    if row is None:
+    found = _known(home, request_uuid, after, limit)
+    if found is None:
         unread = _unread(home, request_uuid)
-        row = _row(home, request_uuid)  # a pass may have read it meanwhile
+        found = _known(home, request_uuid, after, limit)  # a pass may have read it meanwhile
+        if found is None and unread is not None:
+            return _pending(request_uuid, unread, after, limit)
+    return found
+
+
+def _known(home: Home, request_uuid: str, after: int, limit: int) -> dict[str, Any] | None:
+    """What is known of a request that a pass has read, all of it at one moment; None where none has."""
+    with home.ledger.read() as tx:
+        row = tx.execute(sa.select(requests).where(requests.c.uuid == request_uuid)).one_or_none()
         if row is None:
-            return None if unread is None else _pending(request_uuid, unread, after, limit)
+            return None
+        done = _entries(home, tx, row)
+        waiting = tx.execute(
+            sa.select(waiting_entry.c.contact_id, waiting_entry.c.until)
+            .where(waiting_entry.c.request_uuid == request_uuid)
+            .order_by(waiting_entry.c.id)
+        ).all()
+    counts = {str(name): int(number) for name, number in done["outcome"].value_counts(sort=True).iter_rows()}
     people: list[str] = msgspec.json.decode(row.people)
-    done, counts = _entries(home, row)
-    waiting = _waiting(home, request_uuid)
-    rest: list[dict[str, Any]] = []
-    if row.done_at is None:
-        unread_people = people[row.position :] if row.kind != "segment" else []
-        rest = [_not_yet(row.kind, one) for one in unread_people]
+    rest = people[row.position :] if row.done_at is None and row.kind != "segment" else []
     for outcome, number in ((WAITING, len(waiting)), (PENDING, len(rest))):
         if number:
             counts[outcome] = number
     page = [_shown(one) for one in done.slice(after, limit).iter_rows(named=True)]
-    others = [*waiting, *rest]
     start = max(0, after - done.height)
-    page += others[start : start + limit - len(page)]
-    total = done.height + len(others)
+    page += [_waits(*one) for one in waiting[start : start + limit - len(page)]]
+    start = max(0, start - len(waiting))
+    page += [_not_yet(row.kind, one) for one in rest[start : start + limit - len(page)]]
+    total = done.height + len(waiting) + len(rest)
     return {
         "request_uuid": request_uuid,
         "campaign": row.campaign,
@@ -63,44 +75,27 @@ def request_outcomes(home: Home, request_uuid: str, after: int, limit: int) -> d
     }
 
 
-def _row(home: Home, request_uuid: str) -> sa.Row[Any] | None:
-    with home.ledger.read() as tx:
-        return tx.execute(sa.select(requests).where(requests.c.uuid == request_uuid)).one_or_none()
-
-
-def _entries(home: Home, row: sa.Row[Any]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The request's rows of `entries`, in their order, and how many there are of each outcome. Files that were closed
-    before the request was taken in are not opened."""
-    with home.ledger.read() as tx:
-        listed = home.lake.rows("entries", tx)
-        files = [
-            home.lake.root / str(one.path)
-            for one in listed
-            if one.max_at is None or int(str(one.max_at)) >= row.taken_at
-        ]
+def _entries(home: Home, tx: sa.Connection, row: sa.Row[Any]) -> pl.DataFrame:
+    """The request's rows of `entries`, in their order. Files that were closed before the request was taken in are not
+    opened."""
+    files = [
+        home.lake.root / str(one.path)
+        for one in home.lake.rows("entries", tx)
+        if one.max_at is None or int(str(one.max_at)) >= row.taken_at
+    ]
     if not files:
-        return pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String)), {}
+        return pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
     mine = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", glob=False)
     found = mine.filter(pl.col("request_uuid") == row.uuid).select(_COLUMNS).collect(engine="streaming")
-    found = found.sort("met_at", "contact_id", "outcome", "participant_id", maintain_order=True)
-    return found, {str(name): int(number) for name, number in found["outcome"].value_counts(sort=True).iter_rows()}
+    return found.sort("met_at", "contact_id", "outcome", "participant_id", maintain_order=True)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "met_at": row["met_at"].isoformat()}
 
 
-def _waiting(home: Home, request_uuid: str) -> list[dict[str, Any]]:
-    with home.ledger.read() as tx:
-        rows = tx.execute(
-            sa.select(waiting_entry.c.contact_id, waiting_entry.c.until)
-            .where(waiting_entry.c.request_uuid == request_uuid)
-            .order_by(waiting_entry.c.id)
-        ).all()
-    return [
-        _outcome(row.contact_id, WAITING, f"the contact is not known; it is waited for until {from_us(row.until)}")
-        for row in rows
-    ]
+def _waits(contact_id: str, until: int) -> dict[str, Any]:
+    return _outcome(contact_id, WAITING, f"the contact is not known; it is waited for until {from_us(until)}")
 
 
 def _not_yet(kind: str, named: str) -> dict[str, Any]:

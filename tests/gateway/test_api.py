@@ -2,13 +2,17 @@
 
 import asyncio
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
 import gateway.access
 from gateway import api
+from gateway.log import LogError
 from resources.access import revoke_token
 from tests.gateway.doors import CAMPAIGN, PATH, VALUES
+
+EVENT = {"event": "purchase", "contact_id": "c0", "occurred_at": "2026-12-01T11:00:00Z"}
 
 
 def named(name):
@@ -198,6 +202,34 @@ def test_a_repeat_with_a_key_is_the_same_request_also_after_a_restart(doors, gat
         revoke_token(tx, "shop", doors.stage.us)
     with gateway_of(doors.stage) as again:
         assert again.start("order-1", users=["c0"]).json() == first
+
+
+def test_a_request_that_could_not_be_kept_is_503_and_its_repeat_is_kept(doors, monkeypatch):
+    async def full(self, line):
+        raise LogError("No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("gateway.log.LandingLog.append", full)
+        assert "No space left" in error(doors.start("order-1", users=["c0"]), 503)
+        assert "No space left" in error(doors.post("/api/events", EVENT), 503)
+    assert doors.start("order-1", users=["c0"]).status_code == 200
+    doors.stage.turn()
+    assert doors.stage.entered() == ["c0"]
+
+
+def test_repeats_at_one_moment_are_one_request(doors):
+    async def all_at_once():
+        headers = {"Authorization": f"Api {doors.token}", "Idempotency-Key": "order-1"}
+        transport = httpx.ASGITransport(doors.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as http:
+            body = {"payload": {"users": ["c0"], "attribute_values": VALUES}}
+            return await asyncio.gather(*(http.post(PATH, json=body) for _ in range(8)))
+
+    answers = doors.run(all_at_once)
+    assert {one.status_code for one in answers} == {200}
+    assert len({one.json()["request_uuid"] for one in answers}) == 1
+    doors.stage.turn()
+    assert doors.stage.outcomes() == {"entered": 1}
 
 
 def test_keys_of_another_name_campaign_or_none_are_other_requests(doors):
