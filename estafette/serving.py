@@ -5,6 +5,8 @@ What belongs here: their options. The servers are `gateway.app` and `sandbox.app
 
 import json
 import sys
+from collections.abc import Sequence
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from estafette.session import Session, print_json
@@ -14,10 +16,16 @@ CALLBACK = "http://127.0.0.1:8000/webhooks/whatsapp"
 NONE = "none"
 
 
-def serve(session: Session, host: str, port: int) -> None:
-    """The gateway. EstafetteError where the address can't be had."""
+def serve(session: Session, host: str, port: int, proxies: Sequence[str] = ()) -> None:
+    """The gateway. `proxies`: whose headers are believed. EstafetteError where the address can't be had."""
     from gateway.app import serve as run
 
+    for one in proxies:
+        try:
+            ip_network(one)
+        except ValueError:
+            mend = "Write an address or a network, e.g. 127.0.0.1 or 10.0.0.0/8"
+            raise UsageError(f"`{one}` is no address", where="--trust-proxy", mend=mend) from None
     with session.open() as home:
         secrets, now, path = home.secrets, session.now, home.path
     for name, value in (
@@ -33,8 +41,12 @@ def serve(session: Session, host: str, port: int) -> None:
         now,
         app_secret=secrets.whatsapp_app_secret,
         verify_token=secrets.whatsapp_verify_token,
+        proxies=proxies,
         ready=lambda url: _ready(
-            session, "gateway", url, {"webhooks": f"{url}/webhooks/whatsapp", "api": f"{url}/docs/api"}
+            session,
+            "gateway",
+            url,
+            {"pages": f"{url}/", "webhooks": f"{url}/webhooks/whatsapp", "api": f"{url}/docs/api"},
         ),
     )
 

@@ -7,7 +7,7 @@ more `include_router`.
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,30 +84,35 @@ def serve(
     *,
     app_secret: SecretStr | None,
     verify_token: SecretStr | None,
+    proxies: Sequence[str] = (),
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Runs the gateway until SIGINT or SIGTERM. `now`: the clock starts there and ticks. Port 0 takes a free one.
 
-    `ready` gets the address once connections are accepted. Raises EstafetteError where the address can't be had.
+    `proxies`: addresses or networks whose `X-Forwarded-For` and `-Proto` are believed. `ready` gets the address once
+    connections are accepted. Raises EstafetteError where the address can't be had.
     """
     app = create_app(home, app_secret=app_secret, verify_token=verify_token, clock=ticking(now))
     with listen(host, port) as listening:
         if ready is not None:
             ready(address(listening))
-        server = uvicorn.Server(config(app))
+        server = uvicorn.Server(config(app, proxies))
         try:
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn has ended in good order, and passes the signal on
             return
 
 
-def config(app: FastAPI) -> uvicorn.Config:
-    """How the server runs; uvloop and httptools are taken where they are installed."""
+def config(app: FastAPI, proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """How the server runs; uvloop and httptools are taken where they are installed. Nobody but `proxies` may say by a
+    header whence a request came."""
     return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,

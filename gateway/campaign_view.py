@@ -117,8 +117,9 @@ def _entries(campaign: "Campaign", results: "Results", t: Words) -> StepView:
         for kind in kinds
     )
     facts = tuple(_short(one, LINE) for one in entry_lines(campaign, t))
-    counts = ((t("control_group"), results.control),) if results.control or campaign.settings.control_group else ()
-    return StepView(START, t("start"), t("kind_start"), facts, counts, 0, ways)
+    if results.control or campaign.settings.control_group:
+        facts += (t("control_count", count=results.control),)
+    return StepView(START, t("start"), t("kind_start"), facts, (), 0, ways)
 
 
 def entry_lines(campaign: "Campaign", t: Words) -> Iterator[str]:
@@ -191,10 +192,14 @@ def _ways(name: str, step: Step, results: "Results", t: Words) -> Iterator[Way]:
         key = _key(branch, target)
         labels = merged.setdefault(key, ([], branch, target))[0]
         labels.append(_label(step, path, branch, t))
+    several = sum(branch == Branch.on_skip for _, branch, _ in merged.values()) > 1
     for key, (labels, branch, target) in merged.items():
         if branch == Branch.on_skip:
             reasons = [one for one in labels if one != ELSE]
-            full = t("way_on_skip") if ELSE in labels else t("way_on_skip_reasons", reasons=", ".join(reasons))
+            if ELSE in labels:
+                full = t("way_on_skip_else" if several else "way_on_skip")
+            else:
+                full = t("way_on_skip_reasons", reasons=", ".join(reasons))
         else:
             full = ", ".join(dict.fromkeys(labels))
         faint = branch in (Branch.on_skip, Branch.on_failure)

@@ -111,7 +111,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "entry_trigger": "event {event}",
     "entry_api": "by the API",
     "when_run": "by estafette run",
-    "control_group": "Control group",
+    "control_count": "control group: {count}",
     "journey": "Journey",
     "journey_text": "Each box is a step; each row in it a way out, with how many took it. A small square: the passage"
     " ends there.",
@@ -148,6 +148,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "way_silence": "no answer",
     "way_else": "otherwise",
     "way_on_skip": "skipped",
+    "way_on_skip_else": "skipped otherwise",
     "way_on_skip_reasons": "skipped: {reasons}",
     "way_on_failure": "failed",
     "way_event": "event {event}",

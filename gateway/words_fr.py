@@ -115,7 +115,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "entry_trigger": "événement {event}",
     "entry_api": "par l’API",
     "when_run": "par estafette run",
-    "control_group": "Groupe témoin",
+    "control_count": "groupe témoin : {count}",
     "journey": "Parcours",
     "journey_text": "Chaque cadre est une étape ; chaque rangée, une voie qui en sort, avec le nombre de ceux qui l’ont"
     " prise. Un petit carré : le parcours y finit.",
@@ -152,6 +152,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "way_silence": "sans réponse",
     "way_else": "sinon",
     "way_on_skip": "écarté",
+    "way_on_skip_else": "écarté sinon",
     "way_on_skip_reasons": "écarté : {reasons}",
     "way_on_failure": "échec",
     "way_event": "événement {event}",

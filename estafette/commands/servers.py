@@ -17,11 +17,19 @@ def serve(
     context: typer.Context,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8000,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A reverse proxy, or its network, whose X-Forwarded-For and -Proto are believed; may be repeated.",
+            envvar="ESTAFETTE_TRUST_PROXY",
+        ),
+    ] = None,
 ) -> None:
-    """Start the gateway, which takes Meta's webhooks, and keep it until Ctrl-C."""
+    """Start the gateway (webhooks, API, pages), and keep it until Ctrl-C."""
     from estafette.serving import serve
 
-    serve(context.obj, host, port)
+    serve(context.obj, host, port, trust_proxy or [])
 
 
 def sandbox(

@@ -2,10 +2,14 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable
 
+import httpx
 import pytest
+import uvicorn
 
+from gateway.app import address, config, create_app, listen
 from gateway.look import own_path
 from gateway.words import accepted
 from gateway.words_en import TEXTS as ENGLISH
@@ -279,3 +283,29 @@ def test_an_unknown_address_is_a_page_for_browsers_and_json_for_programs(make_ho
         assert (await browser.get("/nowhere")).json() == {"error": "There is nothing at /nowhere."}
 
     play(make_home(), scene)
+
+
+def test_a_proxy_is_believed_only_where_it_is_trusted(make_home: Make) -> None:
+    stage = make_home()
+    make_user(stage)
+    said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "198.51.100.9"}
+    for proxies, believed in (((), False), (("127.0.0.0/8",), True), (("10.0.0.1",), False)):
+        app = create_app(stage.path, app_secret=None, verify_token=None, clock=lambda: stage.now)
+        with listen("127.0.0.1", 0) as listening:
+            server = uvicorn.Server(config(app, proxies))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            try:
+                with httpx.Client(base_url=address(listening), trust_env=False, timeout=60) as http:
+                    page = http.get("/login", headers=said)
+                    csrf = re.findall(r'name="csrf" value="([^"]+)"', page.text)[0]
+                    cookie = {"Cookie": f"estafette_before={csrf}"}
+                    form = {"csrf": csrf, "name": "olga", "password": "not the password"}
+                    assert http.post("/login", data=form, headers={**said, **cookie}).status_code == 401
+            finally:
+                server.should_exit = True
+                thread.join()
+        assert ("Secure" in page.headers["set-cookie"]) is believed
+        assert ("strict-transport-security" in page.headers) is believed
+        (seen,) = stage.rows("SELECT address FROM login_attempt ORDER BY id DESC LIMIT 1")
+        assert seen == ("198.51.100.9" if believed else "127.0.0.1",)
