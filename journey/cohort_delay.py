@@ -49,9 +49,11 @@ def delay(step: DelayStep, now: int) -> list[pl.Expr]:
     """branch (null: stays), to_step, reason (if that is the end), waited and wake_at.
 
     A moment is past where it was over on arrival; the date itself is ahead where it is later than the arrival. So how
-    late a pass runs changes nothing.
+    late a pass runs changes nothing. Whoever comes again at the very moment has had it: while a clock stands still they
+    would go round for ever.
     """
-    past = pl.col("moment") < pl.col("arrived_at")
+    again = (pl.col("visit") > 1) & (pl.col("moment") == pl.col("arrived_at"))
+    past = (pl.col("moment") < pl.col("arrived_at")) | again
     ends = past if step.if_past == "end" else past & (pl.col("date") <= pl.col("arrived_at"))
     none = pl.col("moment").is_null()
     leaves = none | ends

@@ -57,6 +57,26 @@ def test_until_is_strictly_later(make_home):
     assert standing(stage) == {"c0": "hello"}
 
 
+@pytest.mark.parametrize("shift", ["", ", shift: 1h"])
+def test_a_loop_round_a_date_ends_at_the_very_moment_of_the_date_too(make_home, shift):
+    hour = 13 if not shift else 12
+    text = (
+        f"{HEAD}steps:\n  hello: {{message: {{template: hello, language: fr}}, next: pause}}\n"
+        f'  pause: {{delay: {{until: "2026-12-02 {hour}:00"{shift}}}, next: hello}}\n'
+    )
+    stage = entered(make_home, text)
+    assert len(stage.send()) == 1
+    stage.turn()
+    stage.at("2026-12-02T12:00:00+00:00").turn()
+    sent = []
+    while claimed := stage.send():
+        sent += claimed
+        assert len(sent) < 5, "the same message again and again"
+        stage.turn()
+    assert len(sent) == 1
+    assert stage.reasons() == {"date_past": 1}
+
+
 def test_a_date_of_the_contact_with_a_shift(make_home):
     text = campaign("  pause: {delay: {until: {user: visit_on}, shift: -24h}, next: hello}\n")
     people = [
