@@ -15,19 +15,13 @@ from sqlalchemy.dialects.sqlite import insert
 
 from journey.campaign import ApiEntry, Campaign, Entry
 from journey.clock import to_us
+from pipelines.places import TRIGGER, cursor_name, follow
 from resources.events import EventMark
 from resources.home import Home
 from resources.ledger import Lease, chunks, mark_dirty
 from resources.tables import campaign as campaigns
 from resources.tables import event_cursor as cursors
 from resources.tables import schedule as schedules
-
-TRIGGER = "trigger:"
-
-
-def cursor_name(campaign: str, place: int) -> str:
-    """The name under which a trigger keeps how far it has looked at the events."""
-    return f"{TRIGGER}{campaign}:{place}"
 
 
 def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaign]:
@@ -44,6 +38,8 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
     _wake_inside(home, lease, live, at)
     with home.ledger.write(lease) as tx:
         known = {row.name: row for row in tx.execute(sa.select(campaigns))}
+        for name, campaign in live.items():
+            follow(tx, name, dict(_entries(campaign)))
         seen = {(r.campaign, r.entry): r.digest for r in tx.execute(sa.select(schedules))}
         looking = {row.name: int(row.position) for row in tx.execute(sa.select(cursors))}
         mark = home.events.mark(tx)

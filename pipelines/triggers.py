@@ -21,8 +21,8 @@ from journey.conditions import Clock
 from journey.entry import CANDIDATES
 from journey.trigger import ORDER, entries
 from journey.words import EntryKind
-from pipelines.campaigns import TRIGGER, cursor_name
 from pipelines.letting_in import Entered, known_people, let_in
+from pipelines.places import TRIGGER, cursor_name
 from resources.events import EventMark
 from resources.home import Home
 from resources.ledger import Lease
