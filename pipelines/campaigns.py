@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from journey.campaign import ApiEntry, Campaign, Entry
 from journey.clock import to_us
 from pipelines.places import TRIGGER, cursor_name, follow
+from pipelines.signals import meet_anew
 from resources.events import EventMark
 from resources.home import Home
 from resources.ledger import Lease, chunks, mark_dirty
@@ -35,7 +36,7 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
     with home.ledger.read() as tx:
         if not _news(tx, live):
             return live
-    _wake_inside(home, lease, live, at)
+    _wake_inside(home, lease, live, now)
     with home.ledger.write(lease) as tx:
         known = {row.name: row for row in tx.execute(sa.select(campaigns))}
         for name, campaign in live.items():
@@ -106,14 +107,16 @@ def _forget_triggers(tx: sa.Connection, looking: Collection[str], campaign: str,
         tx.execute(cursors.delete().where(cursors.c.name.in_(gone)))
 
 
-def _wake_inside(home: Home, lease: Lease, live: dict[str, Campaign], at: int) -> None:
+def _wake_inside(home: Home, lease: Lease, live: dict[str, Campaign], now: datetime) -> None:
     """Whoever is inside a campaign whose file is another now is looked at: the newest version says what they wait for,
     whatever kind of step they stand at, and whether there still is such a step."""
+    at = to_us(now)
     with home.ledger.read() as tx:
         known = tx.execute(sa.select(campaigns.c.name, campaigns.c.version, campaigns.c.live)).all()
     for name, version, was_live in known:
         if name not in live or (live[name].version, True) == (version, was_live):
             continue
+        meet_anew(home, lease, live[name], now)
         waiting = "SELECT id FROM participant WHERE campaign = ? AND left_at IS NULL AND coalesce(wake_at > ?, 1)"
         ids = home.ledger.frame(waiting, {"id": pl.Int64}, (name, at)).to_series()
         for part in chunks(ids.len()):

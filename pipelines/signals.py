@@ -52,6 +52,15 @@ INSERT INTO met (participant_id, step, visit, branch, event_id, met_at) VALUES (
 ON CONFLICT (participant_id, step, visit, branch) DO UPDATE SET event_id = excluded.event_id, met_at = excluded.met_at
 WHERE excluded.met_at < met.met_at OR (excluded.met_at = met.met_at AND excluded.event_id < met.event_id)
 """
+_MET_NOW = """
+SELECT p.id, t.event_id FROM participant p
+CROSS JOIN met t ON t.participant_id = p.id AND t.step = p.step AND t.visit = p.visit
+WHERE p.left_at IS NULL AND p.campaign = ? ORDER BY 1
+"""
+_NO_LONGER_MET = """
+DELETE FROM met WHERE participant_id = ? AND event_id = ? AND (step, visit) = (
+  SELECT p.step, p.visit FROM participant p WHERE p.id = met.participant_id)
+"""
 _GOAL = """
 INSERT INTO goal (campaign, goal, participant_id, contact_id, arm, event_id, reached_at, value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -142,6 +151,29 @@ def met_on_arrival(home: Home, campaign: Campaign, arrivals: pl.DataFrame, now: 
         people = people.with_columns(arrived_at=pl.lit(to_us(now), pl.Int64)).select(list(PEOPLE))
         rows += branches_met(_concerned(home, rules, events, people, now)).iter_rows()
     return rows
+
+
+def meet_anew(home: Home, lease: Lease, campaign: Campaign, now: datetime) -> None:
+    """Ask again which branches are met, of those who wait at a `wait_for` of a file that has changed and have been met
+    by something: its branches may stand in another order, or ask for something else."""
+    columns = {"participant_id": pl.Int64, "event_id": pl.String}
+    known = home.ledger.frame(_MET_NOW, columns, (campaign.name,))
+    rules = Rules([campaign], waits=True)
+    for ids in known.get_column("participant_id").unique().sort().to_frame().iter_slices(PEOPLE_AT_ONCE):
+        people = _people(home, rules, _BY_ID, {"ids": _json(ids.to_series())}) if rules.matches else None
+        if people is None or people.is_empty():
+            continue
+        names, since = rules.names(), from_us(int(people.select(pl.col("arrived_at").min()).item()))
+        events = home.events.of(people["contact_id"].unique(), names, since)
+        mine = known.join(people, on="participant_id", how="semi")
+        events = events.join(mine, on="event_id", how="semi")
+        met = branches_met(_concerned(home, rules, events, people, now)).join(
+            mine, on=["participant_id", "event_id"], how="semi"
+        )
+        for part in chunks(mine.height):
+            with home.ledger.write(lease) as tx:
+                tx.exec_driver_sql(_NO_LONGER_MET, list(mine[part].iter_rows()))
+                write_met(tx, list(met.join(mine[part], on=["participant_id", "event_id"], how="semi").iter_rows()))
 
 
 def write_met(tx: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:

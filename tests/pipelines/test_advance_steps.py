@@ -400,6 +400,36 @@ def test_a_tap_on_another_button_moves_no_one(make_home):
 # -- full wait, and more of wait_for -----------------------------------------------------------------------------------
 
 
+FULL = """
+  waits:
+    wait_for:
+      within: 3d
+      full_wait: true
+      branches: [{}]
+      else: last_call
+"""
+BUY, SIGN = "{event: buy, next: hello}", "{event: sign, next: reminder}"
+
+
+@pytest.mark.parametrize(
+    ("branches", "goes"),
+    [
+        (f"{SIGN}, {BUY}", ("2", "hello")),
+        (f"{SIGN}, {{event: buy, where: {{size: 2}}, next: hello}}", ("else", "last_call")),
+        (f"{{event: see, next: last_call}}, {SIGN}, {BUY}", ("3", "hello")),
+    ],
+)
+def test_what_was_met_leads_where_the_newest_file_says_however_its_branches_stand(make_home, branches, goes):
+    def text(listed):
+        return campaign(FULL.format(listed)[1:])
+
+    stage = entered(make_home, text(f"{BUY}, {SIGN}"))
+    stage.later(hours=1).happens("buy", "c0", size=1).turn()
+    stage.later(hours=1).campaign(text(branches)).turn()
+    stage.later(days=3).turn()
+    assert stage.moves() == [("c0", "waits", *goes)]
+
+
 def test_full_wait_keeps_everyone_until_the_deadline(make_home):
     stage = entered(make_home, BOUGHT.replace("within: 2d", "within: 2d\n      full_wait: true"))
     stage.send()
