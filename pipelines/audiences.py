@@ -17,7 +17,7 @@ from journey.entry import INSTANT, candidates
 from journey.problems import SegmentError
 from journey.schedule import CONTACT, Occurrence, due_occurrence, enter_times, too_late
 from journey.words import EntryKind, EntryOutcome
-from pipelines.letting_in import Entered, ask_before, let_in
+from pipelines.letting_in import Entered, ask_before, let_in, taken_over
 from resources.home import Home
 from resources.ledger import Lease
 from resources.tables import campaign as campaigns
@@ -202,7 +202,7 @@ def _let_in(
         tx.execute(occurrences.update().where(this).values(position=row.position + part.stop, **values))
 
     rows = candidates(people.with_columns(place=pl.lit(row.entry), occurrence=pl.lit(row.name)))
-    let_in(home, lease, campaign, EntryKind.audience, rows, now, result, then)
+    let_in(home, lease, campaign, EntryKind.audience, taken_over(home, rows), now, result, then)
 
 
 def _finish(home: Home, lease: Lease, occurrence_id: int, now: datetime) -> None:

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from journey.campaign import Campaign
 from journey.clock import to_us
-from journey.entry import INSIDE, PASSED, WAITING, allowance, judge, re_entry_rule
+from journey.entry import INSIDE, PASSED, WAITING, allowance, candidates, judge, re_entry_rule
+from journey.phones import stranger_id
 from journey.words import EntryKind, EntryOutcome, LeaveReason, ParticipantState
 from resources.home import Home
 from resources.lake import LakeFile
@@ -148,6 +149,16 @@ def known_people(home: Home, people: pl.DataFrame) -> pl.DataFrame:
         contact_id=pl.when(judged).then("contact_id").otherwise(pl.coalesce("known", "contact_id")),
         outcome=pl.when(judged | pl.col("known").is_not_null()).then("outcome").otherwise(pl.lit(WAITING)),
     ).drop("known")
+
+
+def taken_over(home: Home, people: pl.DataFrame) -> pl.DataFrame:
+    """`people` (CANDIDATES) of an audience that was found earlier, by the ids that they have now: who was known by the
+    phone alone may have been taken over since."""
+    strangers = people["contact_id"].filter(people["contact_id"].str.starts_with(stranger_id("+"))).unique()
+    if strangers.is_empty():
+        return people
+    now = known_people(home, candidates(strangers.to_frame()))["contact_id"]
+    return people.with_columns(pl.col("contact_id").replace(strangers, now))
 
 
 def _parts(written: pl.Series) -> Iterator[slice]:

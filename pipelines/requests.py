@@ -21,7 +21,7 @@ from journey.phones import normalise_all, stranger_id
 from journey.problems import SegmentError
 from journey.start_request import fitting_entry
 from journey.words import EntryKind, EntryOutcome
-from pipelines.letting_in import Entered, Then, ask_before, known_people, let_in, refuse
+from pipelines.letting_in import Entered, Then, ask_before, known_people, let_in, refuse, taken_over
 from resources.home import Home
 from resources.ledger import Lease
 from resources.tables import request as requests
@@ -111,7 +111,7 @@ def _let_in(
         return
     if rows is not None:
         left = rows.slice(row.position)
-        people = _candidates(row, place, left["contact_id"]).with_columns(left["attributes"])
+        people = taken_over(home, _candidates(row, place, left["contact_id"]).with_columns(left["attributes"]))
     elif row.kind == "users":
         people = known_people(home, _candidates(row, place, pl.Series(named[row.position :], dtype=pl.String)))
     else:

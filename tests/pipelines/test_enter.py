@@ -397,3 +397,15 @@ def test_an_audience_that_is_not_above_the_limit_asks_nobody(make_home):
     stage = make_home(campaigns=[OFFER.replace("steps:", "settings: {stop_if: {audience_above: 3}}\nsteps:")])
     stage.run()
     assert stage.outcomes() == {"entered": 3}
+
+
+def test_who_was_taken_over_since_the_audience_was_found_enters_by_their_own_id(make_home):
+    stranger = {"contact_id": "", "phone": "+33600000009", "country": "FR", "timezone": "America/New_York"}
+    stage = make_home(campaigns=[AT % "at: '2026-12-01 14:00', timezone: contact"], contacts=[person(0), stranger])
+    stage.turn()
+    stage.later(hours=1).turn()
+    assert entered(stage) == ["c0"]
+    stage.later(hours=1).contacts([{"contact_id": "known", "phone": "+33600000009"}]).turn()
+    stage.later(hours=5).turn()
+    assert entered(stage) == ["c0", "known"]
+    assert stage.states() == {"planned": 2}
