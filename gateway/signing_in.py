@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resources.home import Home
 
 SESSION, BEFORE = "estafette_session", "estafette_before"
+LIVE = "x-estafette-live"  # a page that looks by itself (`static/live.js`) keeps nobody logged in
 LARGEST_FORM = 64_000  # bytes
 MOST_FIELDS = 50
 LONGEST_ID = 200
@@ -84,10 +85,10 @@ async def visitor(request: Request) -> Visitor | None:
     store: Store = request.app.state.store
     if offered and len(offered) <= LONGEST_ID:
         now = to_us(store.clock())
-        row = await store.read(lambda home: _find(home, offered, now))
+        row = await store.glance(lambda home: _find(home, offered, now))
         if row is not None:
             found = Visitor(row[0].user, row[0].role, row[0].csrf)
-            if row[1]:
+            if row[1] and LIVE not in request.headers:
                 await store.write(lambda home: _extend(home, offered, now))
     request.state.visitor = found
     return found

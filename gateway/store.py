@@ -28,7 +28,8 @@ WAIT = 10.0  # seconds for an answer; a reader waits for no writer, a writer for
 LOOK = 1.0  # seconds between two looks at the project's files
 AGAIN = 600.0  # seconds after which they are read again although none has changed: a time in them may be over
 FOLDERS = ("campaigns", "segments", "templates", "rates")
-QUICK, READERS, WRITERS = 2, 6, 2  # threads; whoever follows a link stands behind nobody's report
+QUICK, READERS, WRITERS, COUNTERS = 2, 6, 2, 2  # threads; whoever follows a link stands behind nobody's report
+COUNTING = 30.0  # seconds that the counting for a page may take
 
 
 class Store:
@@ -39,6 +40,7 @@ class Store:
         self._quick = ThreadPoolExecutor(QUICK, "gateway-quick")
         self._readers = ThreadPoolExecutor(READERS, "gateway-read")
         self._writers = ThreadPoolExecutor(WRITERS, "gateway-write")
+        self._counters = ThreadPoolExecutor(COUNTERS, "gateway-count")
         self._opening = threading.Lock()
         self._home: Home | None = None
         self._file: tuple[int, int] | None = None
@@ -59,6 +61,10 @@ class Store:
         """What `change` gives, in a thread; it opens its own transaction. Refused (503) as for `read`: then it is not
         known whether the change was made, so it must be one that can be made again."""
         return await self._ask(self._writers, change, wait)
+
+    async def count(self, look: "Callable[[Home], T]", wait: float = COUNTING) -> T:
+        """As `read`, for what may take seconds: a page that counts stands in the way of other such pages only."""
+        return await self._ask(self._counters, look, wait)
 
     async def _ask(self, threads: ThreadPoolExecutor, ask: "Callable[[Home], T]", wait: float) -> T:
         loop = asyncio.get_running_loop()
@@ -130,6 +136,7 @@ class Store:
         """At the end of the gateway."""
         self._quick.shutdown(cancel_futures=True)
         self._readers.shutdown(cancel_futures=True)
+        self._counters.shutdown(cancel_futures=True)
         self._writers.shutdown()
         if self._home is not None:
             self._home.close()

@@ -11,9 +11,11 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Request
 
+from gateway.words_codes_fr import CODES as CODES_FR
 from gateway.words_en import TEXTS as ENGLISH
 from gateway.words_fr import ENDS, MENDS, SKIPS
 from gateway.words_fr import TEXTS as FRENCH
+from journey.codes import explain
 from journey.reasons import ENDS as ENDS_EN
 from journey.reasons import SKIPS as SKIPS_EN
 from journey.words import LeaveReason, SkipReason
@@ -79,6 +81,13 @@ class Words:
         if self.language == "fr":
             return SKIPS[SkipReason(reason)], MENDS.get(SkipReason(reason), "")
         return known.what, known.mend
+
+    def code(self, code: int | None) -> tuple[str, str]:
+        """The title of one of Meta's error codes, and what it means and asks for."""
+        if self.language == "fr" and code is not None and code in CODES_FR:
+            return CODES_FR[code]
+        known = explain(code)
+        return known.title, known.sentence
 
     def end(self, reason: str) -> str:
         """What the reason of a leaving means."""

@@ -97,7 +97,7 @@ def test_dev_ends_what_it_started_and_what_that_started(tmp_path):
     while not log.read_text().strip():
         time.sleep(0.02)
     grandchild = int(log.read_text())
-    dev._end([child])
+    dev.end([child])
     assert child.poll() is not None
     for _ in range(200):
         try:

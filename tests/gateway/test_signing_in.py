@@ -12,9 +12,11 @@ import uvicorn
 from gateway.app import address, config, create_app, listen
 from gateway.look import own_path
 from gateway.words import accepted
+from gateway.words_codes_fr import CODES as CODES_FR
 from gateway.words_en import TEXTS as ENGLISH
 from gateway.words_fr import ENDS, SKIPS
 from gateway.words_fr import TEXTS as FRENCH
+from journey.codes import CODES
 from journey.words import LeaveReason, SkipReason
 from resources.sessions import MOST_BY_ADDRESS, MOST_BY_NAME
 from tests.gateway.pages import PASSWORD, Browser, browsing, make_user, templates
@@ -268,7 +270,7 @@ def test_both_languages_say_the_same_things() -> None:
     assert list(ENGLISH) == list(FRENCH)
     for key, text in ENGLISH.items():
         assert set(blanks.findall(text)) == set(blanks.findall(FRENCH[key])), key
-    assert set(SKIPS) == set(SkipReason) and set(ENDS) == set(LeaveReason)
+    assert set(SKIPS) == set(SkipReason) and set(ENDS) == set(LeaveReason) and set(CODES_FR) == set(CODES)
 
 
 def test_every_text_that_a_template_wants_is_there() -> None:
