@@ -5,9 +5,9 @@ thread of its own, because a commit on the loop's thread costs pace; each 5 ms w
 go out and what an answer means is `resources.outbox`.
 
 A lane ends when nothing is left to send, at its deadline, when the sender is stopped, when the Cloud API stays out of
-reach, when its lease has passed on or has run out while the process slept, or when it is told to stop: then it posts no
-more, waits for the answers that are due, and hands back what it had stamped and not posted, so that a stop leaves
-nothing unknown.
+reach or takes nothing for a minute, when its lease has passed on or has run out while the process slept, or when it is
+told to stop: then it posts no more, waits for the answers that are due, and hands back what it had stamped and not
+posted, so that a stop leaves nothing unknown.
 """
 
 import asyncio
@@ -42,6 +42,10 @@ PATIENCE = 60.0
 GIVE_UP = 10.0
 """Seconds in which not one message could be written to the wire, after which a lane ends and says so."""
 
+SLOWED = 60.0
+"""Seconds in which Meta answered every message with a wish for slower ones (130429), after which a lane ends: whoever
+waits for it goes on, and the next lane tries again. While a clock stands still no message expires."""
+
 PROBE = 0.5
 """Seconds between two messages while none can be written to the wire: a server that restarts is met again soon."""
 
@@ -63,7 +67,8 @@ class LaneJob:
 @dataclass
 class LaneReport:
     """What a lane did; read by others while it runs (plain counters, written by the lane alone). `ended` says why it
-    ended; `reached` is False where that was because the Cloud API could not be reached."""
+    ended; `reached` is False where that was because the Cloud API could not be reached, `slowed` is True where it was
+    because Meta took nothing for a while."""
 
     sender: str
     posted: int = 0
@@ -73,6 +78,7 @@ class LaneReport:
     skipped: int = 0
     ended: str = ""
     reached: bool = True
+    slowed: bool = False
     stopped: str | None = None
     codes: dict[int, int] = field(default_factory=dict)
 
@@ -108,6 +114,7 @@ class Lane:
         self._fence: tuple[float, float] | None = None  # when the lease ends: (monotonic, wall)
         self._pacer = Pacer(job.pace / job.shares)
         self._failing_since: float | None = None
+        self._slowed_since: float | None = None
         self._failure = ""
         self._probed = self._posted_at = 0.0
         self._over = False
@@ -179,6 +186,9 @@ class Lane:
         if self._failing_since is not None and time.monotonic() - self._failing_since > GIVE_UP:
             self.report.reached = False
             return f"the Cloud API can't be reached ({self._failure})"
+        if self._slowed_since is not None and time.monotonic() - self._slowed_since > SLOWED:
+            self.report.slowed = True
+            return f"Meta has taken nothing for {SLOWED:.0f} seconds and asks for slower sending (130429)"
         if self._fence is not None and self._left() <= 0:
             return "its lease ran out while the process slept"
         return None
@@ -281,6 +291,8 @@ class Lane:
             self._failure = outcome.details or outcome.title or ""
             return
         self._failing_since = None
+        slowed = outcome.action is Action.slow_down
+        self._slowed_since = (self._slowed_since or time.monotonic()) if slowed else None
         if outcome.action is Action.accepted:
             self.report.accepted += 1
         elif outcome.action is Action.unknown:

@@ -18,7 +18,7 @@ from resources.ledger import US, holder_name
 from resources.outbox import backlog, lane_name, recover
 
 AGAIN = 30.0
-"""Seconds until a lane is started again where the last one could not reach the Cloud API."""
+"""Seconds until a lane is started again where the last one could not reach the Cloud API, or Meta took nothing."""
 
 
 def lane_jobs(home: Home, sender: str, *, deadline: float | None = None, linger: float = 0.0) -> list[LaneJob]:
@@ -160,7 +160,7 @@ class Sending:
         over = {name: running for name, running in self._running.items() if not running.thread.is_alive()}
         for name, running in over.items():
             del self._running[name]
-            if not running.lane.report.reached:
+            if not running.lane.report.reached or running.lane.report.slowed:
                 self._rests_until[running.lane.job.sender] = time.monotonic() + AGAIN
         for running in over.values():
             if running.error:

@@ -198,6 +198,20 @@ def test_a_storm_of_130429_lowers_the_pace_and_loses_nothing(tmp_path: Path, box
     assert sql(home, "SELECT count(*) FROM message WHERE error_code IS NOT NULL") == [(0,)]
 
 
+def test_a_meta_that_takes_nothing_for_a_minute_is_left_alone_for_a_while(
+    home: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "SLOWED", 1.0)
+    box.faults({"kind": "error", "code": 130429})
+    with sending(home, threading.Event()) as lanes:
+        wait_for(lambda: not lanes.busy())
+        assert lanes.start() == 0, "it rests before it tries again"
+        lanes.raise_unreached()
+        [report] = lanes.reports
+    assert "130429" in report.ended
+    assert states(home) == {"planned": 30}
+
+
 def test_a_refused_token_stops_the_sender_until_somebody_acts(tmp_path: Path, box: Box) -> None:
     home = write_home(tmp_path / "home", box.url, people=100, pace=100)
     plan_all(home)
