@@ -186,7 +186,7 @@ def test_too_many_to_one_person_waits_for_that_person_only(home: Path, box: Box)
 def test_a_storm_of_130429_lowers_the_pace_and_loses_nothing(tmp_path: Path, box: Box) -> None:
     home = write_home(tmp_path / "home", box.url, people=150, pace=200)
     plan_all(home)
-    box.faults({"kind": "storm_130429", "seconds": 0.4})
+    box.faults({"kind": "storm_130429", "seconds": 1.5})
     with sending(home, threading.Event()) as lanes:
         wait_for(lambda: sql(home, "SELECT pace < ceiling FROM sender")[0][0])
         wait_for(lambda: lanes.reports[0].accepted > 0)
