@@ -306,6 +306,8 @@ def _draw(out: Console, folder: Path, found: dict[str, Any]) -> None:
         ("One message", f"{estafette} preview {CAMPAIGN} --contact c000001 --home {home}"),
         ("One person", f"{estafette} why c000001 --home {home}"),
         ("A dry run", f"{estafette} plan {CAMPAIGN} --home {home}"),
+        ("Make a user", f"{estafette} users add you --role operator --home {home}"),
+        ("See the pages", f"{estafette} serve --home {home}   # http://127.0.0.1:8000"),
         ("Runs and assets", f"make dev ESTAFETTE_HOME={home}   # Dagster's pages on http://127.0.0.1:3000"),
         ("The campaign", f"{home}/campaigns/{CAMPAIGN}.yaml"),
         ("The tables", f"{home}/data/analytics.duckdb   # any DuckDB client, any time"),

@@ -170,6 +170,8 @@ async def _on_refused(request: Request, error: Exception) -> Response:
 
 async def _on_fault(request: Request, error: Exception) -> Response:
     """Made outside of all middleware, so it brings its headers itself."""
-    response = refuse(500, "Something went wrong here. The gateway's log says what.")
+    sentence = "Something went wrong here. The gateway's log says what."
+    is_page = "text/html" in request.headers.get("accept", "")
+    response = error_page(request, 500, words_of(request)("fault")) if is_page else refuse(500, sentence)
     secure(response.headers)
     return response

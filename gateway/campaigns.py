@@ -4,6 +4,7 @@ What belongs here: the doors, and what they read. Lists and numbers come from th
 old; whether a campaign is stopped comes from the ledger, and what it is from its file.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
     from resources.campaign_results import Results
     from resources.home import Home
     from resources.project import Project
+    from resources.waiting_messages import StoppedSender, Waiting
 
 T = TypeVar("T")
 
 STEPS = ("entered", "accepted", "delivered", "read", "replied", "failed")
 ORDER = ("live", "stopped", "holes", "draft", "gone")
+FRESH = 15.0  # seconds for which messages that wait are not counted again
 REMEMBERED = 50  # results of one cut of the analyst database
 SHOWN_ANSWERS = 12
 LONGEST_WHY = 300
@@ -67,6 +70,7 @@ class Overview:
     funnels: Mapping[str, Mapping[str, int]]
     at: datetime | None
     zone: ZoneInfo
+    senders: Sequence["StoppedSender"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Whole:
     at: datetime | None
     zone: ZoneInfo
     graph: "GraphView | None" = None
+    waiting: Sequence["Waiting"] = ()
+    senders: Sequence["StoppedSender"] = ()
 
 
 class Counted:
@@ -86,6 +92,7 @@ class Counted:
     def __init__(self) -> None:
         self._lock, self._counting, self._cut = Lock(), Lock(), None
         self._known: OrderedDict[object, Any] = OrderedDict()
+        self._waiting: dict[str, tuple[float, list[Waiting]]] = {}
 
     def ask(self, home: "Home", what: object, count: "Callable[[duckdb.DuckDBPyConnection], T]") -> T | None:
         """What `count` finds, known by `what`; None where nothing is published. In a thread."""
@@ -119,6 +126,17 @@ class Counted:
                         self._known.popitem(last=False)
         return found
 
+    def waiting(self, home: "Home", name: str, now: int) -> "list[Waiting]":
+        """A campaign's messages that wait, by cause, from the ledger."""
+        from resources.waiting_messages import waiting
+
+        at, known = self._waiting.get(name, (float("-inf"), []))
+        if time.monotonic() - at > FRESH:
+            with home.ledger.read() as tx:
+                known = waiting(tx, name, now)
+            self._waiting[name] = (time.monotonic(), known)
+        return known
+
 
 def campaign_routes(store: Store) -> APIRouter:
     """The pages of campaigns."""
@@ -128,7 +146,7 @@ def campaign_routes(store: Store) -> APIRouter:
     @routes.get("/", include_in_schema=False, response_model=None)
     async def overview(request: Request, who: Viewer) -> Response:
         found = await store.count(lambda home: _overview(store, home, counted))
-        t = request.state.words = Words(words_of(request).language, found.zone)
+        request.state.words = Words(words_of(request).language, found.zone)
         return page(
             request,
             "campaigns.html",
@@ -136,7 +154,8 @@ def campaign_routes(store: Store) -> APIRouter:
             funnels=found.funnels,
             at=found.at,
             bars=STEPS,
-            title=t("campaigns"),
+            senders=found.senders,
+            moment=from_us,
         )
 
     @routes.get("/campaigns/{name}", include_in_schema=False, response_model=None)
@@ -156,6 +175,9 @@ def campaign_routes(store: Store) -> APIRouter:
             at=found.at,
             bars=STEPS,
             graph=found.graph,
+            waiting=found.waiting,
+            senders=found.senders,
+            moment=from_us,
             skips=_summed(found.results.skips),
             failures=_summed(found.results.failures),
             answers=found.results.answers[:SHOWN_ANSWERS],
@@ -202,6 +224,7 @@ async def _change(
 
 def _overview(store: Store, home: "Home", counted: Counted) -> Overview:
     from resources.campaign_results import funnels, published_at
+    from resources.waiting_messages import stopped_senders
 
     project = store.project(home)
     cards = _cards(home, project)
@@ -210,13 +233,17 @@ def _overview(store: Store, home: "Home", counted: Counted) -> Overview:
         _card(project, name, None) for name in sorted(set(found[0] if found else ()) - {one.name for one in cards})
     ]
     cards.sort(key=lambda card: (ORDER.index(card.state), card.name))
-    return Overview(cards, found[0] if found else {}, found[1] if found else None, ZoneInfo(project.settings.timezone))
+    with home.ledger.read() as tx:
+        stopped = stopped_senders(tx)
+    zone = ZoneInfo(project.settings.timezone)
+    return Overview(cards, found[0] if found else {}, found[1] if found else None, zone, stopped)
 
 
 def _whole(store: Store, home: "Home", counted: Counted, name: str, language: str) -> Whole:
     from gateway.campaign_view import graph_view
     from journey.steps import ExperimentStep
     from resources.campaign_results import Results, campaign_results, published_at
+    from resources.waiting_messages import stopped_senders
 
     project = store.project(home)
     zone = ZoneInfo(project.settings.timezone)
@@ -230,7 +257,10 @@ def _whole(store: Store, home: "Home", counted: Counted, name: str, language: st
     )
     results = found[0] if found else Results()
     graph = graph_view(card.campaign, results, Words(language, zone)) if card.campaign is not None else None
-    return Whole(card, results, found[1] if found else None, zone, graph)
+    with home.ledger.read() as tx:
+        stopped = [one for one in stopped_senders(tx) if card.campaign is None or one.name == card.campaign.sender]
+    held = counted.waiting(home, name, to_us(store.clock()))
+    return Whole(card, results, found[1] if found else None, zone, graph, held, stopped)
 
 
 def _cards(home: "Home", project: "Project") -> list[Card]:

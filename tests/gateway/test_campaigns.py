@@ -143,6 +143,8 @@ def test_one_campaign_is_drawn_with_the_count_of_every_way(make_home: Make) -> N
         said = plain(page.text)
         assert "skipped: frequency_capped" in said
         assert f"hello message {here}" in said  # the table beside the picture
+        drawn = next(branch for (step, branch) in moved if step == "draw")
+        assert re.search(rf"Experiments Arm .* {drawn} draw 1 ", said)
 
     play(stage, scene)
 
@@ -267,5 +269,44 @@ def test_settings_that_can_not_be_used_are_a_page_that_says_so(make_home: Make) 
     async def scene(browser: Browser) -> None:
         page = await browser.get("/")
         assert page.status_code == 503 and "estafette check" in page.text and "<h1>" in page.text
+
+    play(stage, scene)
+
+
+def test_what_waits_says_why_and_a_stopped_sender_says_what_to_do(make_home: Make) -> None:
+    stage = make_home()
+    stage.run()
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql(
+            "UPDATE sender SET stopped_at = ?, stopped_code = 131042, stopped_why = 'Payment problem'", (stage.us,)
+        )
+        tx.exec_driver_sql("UPDATE message SET state = 'held', held_why = 'silent_hours' WHERE id = 1")
+        tx.exec_driver_sql("UPDATE message SET state = 'held', held_why = 'media_unreachable' WHERE id = 2")
+
+    async def scene(browser: Browser) -> None:
+        said = plain((await browser.get("/campaigns/offer")).text)
+        assert re.search(r"silent hours 1 1 Dec 2026, 13:00", said)
+        assert re.search(r"the header's file can't be fetched 1 given up from 2 Dec 2026", said)
+        assert "next to go out 1" in said
+        for path in ("/", "/campaigns/offer"):
+            said = plain((await browser.get(path)).text)
+            assert "The sender main is stopped since 1 Dec 2026, 13:00" in said and "payment method" in said
+            assert "estafette resume --sender main" in said
+
+    play(stage, scene)
+
+
+def test_a_fault_is_a_page_for_browsers(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gateway.campaigns._overview", broken)
+    stage = make_home()
+
+    async def scene(browser: Browser) -> None:
+        browser.http._transport.raise_app_exceptions = False  # type: ignore[attr-defined]
+        page = await browser.get("/", headers={"Accept": "text/html,*/*"})
+        assert page.status_code == 500 and "<h1>" in page.text and "content-security-policy" in page.headers
+        assert (await browser.get("/")).json()["error"].startswith("Something went wrong")
 
     play(stage, scene)
