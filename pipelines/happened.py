@@ -2,7 +2,8 @@
 
 What belongs here: reading events that met a branch, reads, answers and taps, for everyone due at the step at once.
 What they decide is `journey.cohort_wait_for`. Reads, answers and taps are those of the newest message of the step that
-the branch names, whenever they were; an event is written down as met when it comes in (`signals`).
+the branch names, whenever they were, and of none where that step was skipped since: in a loop an old read would else
+lead round for ever. An event is written down as met when it comes in (`signals`).
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ _NEWEST = """
 FROM participant p
 CROSS JOIN message m ON m.participant_id = p.id AND m.step = :of
   AND m.visit = (SELECT max(n.visit) FROM message n WHERE n.participant_id = p.id AND n.step = :of)
+  AND NOT EXISTS (SELECT 1 FROM skip s WHERE s.participant_id = p.id AND s.step = :of AND s.visit > m.visit)
 """
 _EVENTS_SQL = """
 SELECT p.id, t.branch, t.met_at FROM participant p

@@ -323,6 +323,21 @@ def test_a_wait_in_a_loop_is_met_anew_in_each_round(make_home):
 # -- not_after ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("what", ["read: hello", "reply_to: hello"])
+def test_what_somebody_did_with_a_message_leads_round_no_loop_in_which_the_next_one_is_skipped(make_home, what):
+    stage = entered(
+        make_home,
+        f"{HEAD}settings: {{frequency_cap: {{messages: 1, per: 7d}}}}\nsteps:\n"
+        "  hello: {message: {template: hello, language: fr}, next: waits, on_skip: waits}\n"
+        f"  waits: {{wait_for: {{within: 3d, branches: [{{{what}, next: hello}}], else: end}}}}\n",
+    )
+    stage.send()
+    stage.turn()
+    stage.later(hours=1).status(1, "read").says("+33600000000", "Oui").turn()
+    assert stage.skips() == {"frequency_capped": 1}
+    assert standing(stage) == {"c0": "waits"}
+
+
 def test_not_after_does_not_bound_what_is_reached_through_a_wait(make_home):
     when = 'when: {at: "2026-12-01 13:00", not_after: "2026-12-01 14:00"}'
     text = OFFER.replace("segment: everyone}", f"segment: everyone, {when}}}")
