@@ -50,7 +50,10 @@ BRANCHES = (
     "SELECT from_step, branch, to_step, count(*) AS people FROM participant_steps"
     f" WHERE campaign = '{CAMPAIGN}' AND from_step IS NOT NULL GROUP BY ALL ORDER BY people DESC"
 )
-LIFT = f"SELECT * EXCLUDE (campaign) FROM lift WHERE campaign = '{CAMPAIGN}'"
+LIFT = (
+    "SELECT goal, treated, treated_reached, control, control_reached, round(100 * difference, 1) AS points_more,"
+    f" round(100 * low, 1) AS low, round(100 * high, 1) AS high FROM lift WHERE campaign = '{CAMPAIGN}'"
+)
 STEPS = f"SELECT * EXCLUDE (campaign) FROM step_funnel WHERE campaign = '{CAMPAIGN}' ORDER BY planned DESC"
 TRY = "SELECT template, state, count(*) AS messages FROM messages GROUP BY ALL ORDER BY messages DESC"
 
