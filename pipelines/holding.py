@@ -198,6 +198,9 @@ def _try_media_again(home: Home, lease: Lease, now: datetime) -> int:
             skip(tx, skips[part], to_us(now))
     free = held.filter(~pl.col("id").is_in(found.get_column("id").implode())).get_column("id")
     _change(home, lease, free, MessageState.planned, media.value, now)
+    for part in chunks(free.len()):  # the wait was for the media alone
+        with home.ledger.write(lease) as tx:
+            tx.exec_driver_sql("UPDATE message SET not_before = 0 WHERE id = ?", [(i,) for i in free[part].to_list()])
     return len(skips)
 
 
