@@ -81,7 +81,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "funnel_accepted": "messages accepted",
     "funnel_delivered": "delivered",
     "funnel_read": "read",
-    "funnel_replied": "people who answered",
+    "funnel_replied": "answered",
     "funnel_failed": "failed",
     "of_accepted": "{percent} of accepted",
     "of_entered": "{percent} of entered",

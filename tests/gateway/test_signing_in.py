@@ -196,6 +196,21 @@ def test_sessions_end_unused_and_stay_while_they_are_used(make_home: Make) -> No
     play(stage, scene)
 
 
+def test_a_page_that_renews_itself_keeps_nobody_logged_in(make_home: Make) -> None:
+    stage = make_home()
+    make_user(stage)
+
+    async def scene(browser: Browser) -> None:
+        await browser.log_in()
+        for _ in range(2):
+            stage.later(hours=5)
+            assert (await browser.get("/", headers={"X-Estafette-Live": "1"})).status_code == 200
+        stage.later(hours=3)
+        assert (await browser.get("/", headers={"X-Estafette-Live": "1"})).status_code == 303
+
+    play(stage, scene)
+
+
 def test_a_removed_user_is_out_at_once(make_home: Make) -> None:
     stage = make_home()
     make_user(stage)
