@@ -2,10 +2,10 @@
 
 import pytest
 
-from estafette.stopping import _campaign
 from pipelines import holding
 from pipelines.holding import wait_is_over
 from resources.ledger import US
+from resources.stopping import resume_campaign
 from tests.stage import OFFER, SETTINGS, person, refused, template
 
 NIGHT = SETTINGS + 'silent_hours: {from: "21:00", to: "08:00", days_off: [sun]}\n'
@@ -205,7 +205,7 @@ def test_silent_hours_and_the_time_a_campaign_stood_still_do_not_add_up_to_a_ski
     assert sent(stage) == []
     stage.at("2026-12-02T12:00:00+00:00").turn()
     assert stage.skips() == {}
-    _campaign(stage.home, "offer")
+    resume_campaign(stage.home.ledger, stage.home.project, "offer", stage.us)
     stage.turn()
     assert sent(stage) == ["c0"]
 
@@ -216,7 +216,7 @@ def test_what_is_resumed_in_the_night_is_held_until_the_morning(make_home):
     with stage.home.ledger.write() as tx:
         tx.exec_driver_sql("UPDATE campaign SET stopped_at = ?", (stage.us,))
     stage.at("2026-12-01T22:00:00+00:00")
-    _campaign(stage.home, "offer")
+    resume_campaign(stage.home.ledger, stage.home.project, "offer", stage.us)
     assert sent(stage) == []
     stage.turn()
     assert stage.rows(HELD) == [("held", "silent_hours")]
