@@ -26,6 +26,8 @@ from gateway.api_page import api_page_routes
 from gateway.campaigns import campaign_routes
 from gateway.headers import SecurityHeaders, secure
 from gateway.health import Health, health_routes
+from gateway.inbox import inbox_routes
+from gateway.inbox_events import Watch
 from gateway.links import link_routes
 from gateway.log import Clock, LandingLog
 from gateway.look import error_page, look_routes, words_of
@@ -60,6 +62,7 @@ def create_app(
     app = FastAPI(title="Estafette", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.store, app.state.access = store, Access(store, clock)
     app.state.health = Health(store, webhooks.directory, clock)
+    app.state.watch = Watch(store)
     app.add_middleware(SecurityHeaders)
     app.include_router(webhook_routes(webhooks, clock, app_secret, verify_token))
     app.include_router(api_routes(store, requests, events))
@@ -69,6 +72,7 @@ def create_app(
     app.include_router(look_routes())
     app.include_router(signing_in_routes(store))
     app.include_router(campaign_routes(store))
+    app.include_router(inbox_routes(store, app.state.watch))
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -96,11 +100,23 @@ def serve(
     with listen(host, port) as listening:
         if ready is not None:
             ready(address(listening))
-        server = uvicorn.Server(config(app, proxies))
+        server = Server(config(app, proxies), app.state.watch)
         try:
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn has ended in good order, and passes the signal on
             return
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; at its end it waits for no stream."""
+
+    def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
+        super().__init__(config)
+        self._watch = watch
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._watch.end()
+        await super().shutdown(sockets)
 
 
 def config(app: FastAPI, proxies: Sequence[str] = ()) -> uvicorn.Config:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.words_inbox import ENGLISH as INBOX
+
 TEXTS: Final[Mapping[str, str]] = {
     # everywhere
     "skip_to_content": "Skip to content",
@@ -206,4 +208,6 @@ TEXTS: Final[Mapping[str, str]] = {
     "source_meta": "by Meta",
     "not_priced": "no rate card",
     "scroll_graph": "The journey as a picture; scrolls sideways",
+    # the inbox
+    **INBOX,
 }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.words_inbox import FRENCH as INBOX
 from journey.words import LeaveReason, SkipReason
 
 TEXTS: Final[Mapping[str, str]] = {
@@ -210,6 +211,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "source_meta": "selon Meta",
     "not_priced": "sans grille de prix",
     "scroll_graph": "Le parcours en image ; défile de côté",
+    # the inbox
+    **INBOX,
 }
 
 SKIPS: Final[Mapping[SkipReason, str]] = {

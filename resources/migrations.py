@@ -110,6 +110,8 @@ def _every_journey(tx: sa.Connection) -> None:
             tried_at BIGINT NOT NULL)""",
         "CREATE INDEX login_attempt_name ON login_attempt (name, tried_at)",
         "CREATE INDEX login_attempt_address ON login_attempt (address, tried_at)",
+        """CREATE TABLE user_seen (user TEXT NOT NULL, contact_id TEXT NOT NULL, seen_at BIGINT NOT NULL,
+            PRIMARY KEY (user, contact_id))""",
     ):
         tx.exec_driver_sql(statement)
 

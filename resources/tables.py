@@ -674,6 +674,15 @@ login_attempt = sa.Table(
 sa.Index("login_attempt_name", login_attempt.c.name, login_attempt.c.tried_at)
 sa.Index("login_attempt_address", login_attempt.c.address, login_attempt.c.tried_at)
 
+#: How far a user has read a conversation: up to the newest `reply.received_at` that was there when they looked.
+user_seen = sa.Table(
+    "user_seen",
+    metadata,
+    sa.Column("user", sa.Text, primary_key=True),
+    sa.Column("contact_id", sa.Text, primary_key=True),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+)
+
 #: Which buckets of mutable rows changed since they were last exported for the analysts (100,000 ids a bucket).
 dirty = sa.Table(
     "dirty",

@@ -1,0 +1,67 @@
+// New messages appear by themselves: the gateway says that something changed, and the part of the page that shows it is
+// loaded again. Without this file the pages are the same, and show what is new when they are loaded again.
+"use strict";
+
+(() => {
+  const PAUSE = 1000; // milliseconds between two loads, at least
+  const live = () => document.getElementById("live");
+  let source = null;
+  let wanted = null;
+  let loading = false;
+
+  if (!live() || !live().dataset.events || !window.EventSource) return;
+
+  const listen = () => {
+    if (source || document.hidden) return;
+    source = new EventSource(live().dataset.events);
+    source.addEventListener("mark", (event) => {
+      wanted = event.data;
+      refresh();
+    });
+  };
+
+  const rest = () => {
+    if (source) source.close();
+    source = null;
+  };
+
+  const refresh = async () => {
+    if (loading || wanted === null || wanted === live().dataset.mark) return;
+    loading = true;
+    try {
+      const answer = await fetch(location.pathname + location.search, { credentials: "same-origin" });
+      if (answer.redirected) {
+        location.reload(); // the log-in is over
+        return;
+      }
+      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } catch {
+      // the next mark tries again
+    } finally {
+      setTimeout(() => {
+        loading = false;
+        refresh();
+      }, PAUSE);
+    }
+  };
+
+  const replace = (made) => {
+    const old = live();
+    const fresh = made.getElementById("live");
+    if (!fresh || !fresh.dataset.mark) return;
+    const room = document.documentElement;
+    const atEnd = old.classList.contains("talk") && room.scrollHeight - room.scrollTop - room.clientHeight < 120;
+    const held = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    old.replaceWith(document.adoptNode(fresh));
+    if (held) fresh.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
+    if (atEnd) document.getElementById("newest")?.scrollIntoView({ block: "end" });
+    const news = document.getElementById("news");
+    news.textContent = "";
+    setTimeout(() => (news.textContent = news.dataset.said), 50); // said anew each time
+  };
+
+  document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+  addEventListener("pagehide", rest);
+  addEventListener("pageshow", listen);
+  listen();
+})();
