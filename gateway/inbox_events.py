@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EVERY = 1.0  # seconds between two looks
 QUIET = 15.0  # seconds after which a stream says that it is still there
+SENDING = 10.0  # seconds between two marks of the list that say only that more was sent; replies are told at once
 LENGTH = 600.0  # seconds of a stream; the browser then asks again, and shows again who it is
 MOST = 300  # streams
 LIST = ""  # what whoever has the list open listens to; else a contact's id
@@ -76,7 +77,7 @@ class Watch:
         yield "retry: 3000\n\n"
         while not self._ended and loop.time() - began < LENGTH:
             mark = self._marks.get(key)
-            if mark is not None and mark != said:
+            if mark is not None and mark != said and (loop.time() - spoke >= SENDING or _is_news(key, mark, said)):
                 said, spoke = mark, loop.time()
                 yield f"event: mark\ndata: {mark}\n\n"
             elif loop.time() - spoke >= QUIET:
@@ -110,6 +111,11 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._watch.joined(self._key):
             await super().__call__(scope, receive, send)
+
+
+def _is_news(key: str, mark: str, said: str | None) -> bool:
+    """Whether a mark that changed is to be told at once."""
+    return said is None or key != LIST or mark.partition(".")[0] != said.partition(".")[0]
 
 
 def _stamps(home: "Home", contacts: list[str]) -> tuple[str, dict[str, str]]:

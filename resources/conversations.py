@@ -25,7 +25,6 @@ WINDOW = 24 * 3600 * US
 """How long free text may be sent after a contact's last message (Meta's customer service window)."""
 LOOKED = 5_000
 CHUNK = 200
-SHARE = 10 * US  # a list is told of messages that went out every ten seconds; of replies, at once
 
 _MESSAGES = """
 SELECT attempted_at AS at, id, contact_id FROM message
@@ -156,10 +155,11 @@ def unread(tx: sa.Connection, user: str, contact_id: str) -> int:
 
 
 def stamps(tx: sa.Connection, contacts: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Marks that change when something does: of the list, and of each of these conversations."""
+    """Marks that change when something does: of the list (the newest reply and the last attempt, with a dot between),
+    and of each of these conversations."""
     reply, attempted = tx.exec_driver_sql(_STAMP).one()
     rows = tx.exec_driver_sql(_STAMPS, (json.dumps(list(contacts)),)).all() if contacts else []
-    return f"{reply}.{attempted // SHARE}", {row[0]: "-".join(str(one) for one in row[1:]) for row in rows}
+    return f"{reply}.{attempted}", {row[0]: "-".join(str(one) for one in row[1:]) for row in rows}
 
 
 def campaigns_sent(tx: sa.Connection) -> list[str]:

@@ -2,19 +2,25 @@
 
 import asyncio
 import re
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
-from gateway.inbox_events import LIST, Watch
+from gateway.app import GRACE, Server, address, config, create_app, listen
+from gateway.inbox_events import LIST, Watch, _is_news
+from gateway.signing_in import SESSION
 from gateway.store import Store
 from resources import conversations as conversations_module
 from resources.conversations import Asked, conversations
+from resources.sessions import begin_session
 from resources.thread import thread
-from tests.gateway.pages import Browser
+from tests.gateway.pages import Browser, make_user
 from tests.gateway.test_campaigns import plain, play
 from tests.stage import Stage, accepted, person, refused, template
 
@@ -362,6 +368,39 @@ def test_pages_hear_of_what_is_new_by_one_look_for_all(make_home: Make) -> None:
             store.close()
 
     asyncio.run(run())
+
+
+def test_a_list_is_told_of_replies_at_once_and_of_sending_now_and_then() -> None:
+    assert _is_news(LIST, "5.100", "4.100") and _is_news("c1", "b", "a") and _is_news(LIST, "4.100", None)
+    assert not _is_news(LIST, "4.200", "4.100")
+
+
+def test_the_server_streams_marks_and_does_not_wait_for_listeners_at_its_end(make_home: Make) -> None:
+    stage = talked(make_home)
+    make_user(stage, role="viewer")
+    with stage.home.ledger.write() as tx:
+        session = begin_session(tx, "olga", stage.us)
+    app = create_app(stage.path, app_secret=None, verify_token=None, clock=lambda: stage.now)
+    with listen("127.0.0.1", 0) as listening:
+        server = Server(config(app), app.state.watch)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        headers = {"Accept": "text/event-stream", "Cookie": f"{SESSION}={session}"}
+        with httpx.stream("GET", f"{address(listening)}/inbox/events", headers=headers, timeout=30) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert answer.headers["cache-control"] == "no-store"
+            assert "event: mark" in (next(line for line in answer.iter_lines() if line.startswith("event")))
+            began = time.monotonic()
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive() and time.monotonic() - began < GRACE / 2
+
+
+def test_who_opted_out_is_not_said_to_be_free_to_write_to(make_home: Make) -> None:
+    stage = talked(make_home).later(minutes=1)
+    stage.says(PHONES[1], "STOP").turn()
+    said = plain(look(stage, "/inbox/c1"))
+    assert "nothing can be sent until they opt in again" in said and "Free text could be sent" not in said
 
 
 def press(stage: Stage, phone: str, text: str, quotes: str) -> None:
