@@ -16,8 +16,13 @@ BATCH = 100_000
 LONGEST_CELL = 1 << 17  # characters; also how far a quote that never closes is followed
 
 
+class UnreadableCsv(ValueError):
+    """A file whose header can't be read: nothing in it has a name."""
+
+
 def csv_rows(lines: Iterable[bytes], batch: int = BATCH) -> Iterator[Rows]:
     """The rows of a CSV file. `lines`: its physical lines. The delimiter is what the header has most of: `,` `;` tab.
+    UnreadableCsv: its header can't be read.
 
     At least one `Rows` for a file with a header, so that its columns are known. Header cells that are empty or repeat
     one before them are left out with a finding on line 1.
@@ -99,7 +104,11 @@ class _CsvReader:
             if text.strip():
                 self.header_raw = text.rstrip("\r\n")
                 self.delimiter = max(",;\t", key=self.header_raw.count)
-                return next(csv.reader([self.header_raw], delimiter=self.delimiter), [])
+                try:
+                    return next(csv.reader([self.header_raw], delimiter=self.delimiter), [])
+                except csv.Error as error:
+                    what = f"line {self.number} should be its header: {_csv_problem(str(error))}"
+                    raise UnreadableCsv(f"{what}. Save it as CSV with a header row and ordinary line ends") from None
         return []
 
     def records(self) -> Iterator[tuple[int, str, list[str], str | None]]:

@@ -28,7 +28,7 @@ from journey.contact_rows import (
     property_columns,
     read_contacts,
 )
-from journey.csv_rows import csv_rows
+from journey.csv_rows import UnreadableCsv, csv_rows
 from journey.json_rows import ndjson_rows
 from journey.properties import Evidence, PropertyType
 from journey.rows import Rows, bad_frame, frame_rows
@@ -109,7 +109,7 @@ def reading() -> Iterator[None]:
         yield
     except FileNotFoundError:  # renamed or removed: its new name comes by itself
         raise
-    except (OSError, pl.exceptions.PolarsError, UnicodeError) as error:
+    except (OSError, pl.exceptions.PolarsError, UnicodeError, UnreadableCsv) as error:
         raise UnreadableFile((str(error).splitlines() or [type(error).__name__])[0]) from error
 
 

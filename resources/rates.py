@@ -6,7 +6,7 @@ with them is a warning of `check`: messages then have no price, and go out all t
 
 from pathlib import Path
 
-from journey.csv_rows import csv_rows
+from journey.csv_rows import UnreadableCsv, csv_rows
 from journey.pricing import COLUMNS, Rate, RateCard, read_rates
 from journey.problems import Problem
 
@@ -58,5 +58,7 @@ def _file(path: Path, file: str) -> tuple[list[Rate], list[Problem]]:
                     problems.append(Problem(file, int(line), "", reason, "Correct the line.", "warning"))
     except OSError as error:
         return [], [Problem(file, 0, "", f"it cannot be read: {error.strerror}", "See its permissions.", "warning")]
+    except UnreadableCsv as error:
+        return [], [Problem(file, 1, "", str(error), f"Columns: {', '.join(COLUMNS)}.", "warning")]
     rates, wrong = read_rates(rows, file)
     return rates, [*problems, *wrong]

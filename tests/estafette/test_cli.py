@@ -93,6 +93,17 @@ def test_a_fault_nobody_foresaw_is_a_sentence_without_secrets(cli, monkeypatch):
     assert "ESTAFETTE_DEBUG=1" in found.err
 
 
+def test_a_fault_that_is_its_own_cause_is_a_sentence_too(cli, monkeypatch):
+    def fault(*_: object) -> None:
+        first, second = RuntimeError("first"), RuntimeError("second")
+        first.__context__, second.__context__ = second, first
+        raise first
+
+    monkeypatch.setattr("estafette.status.status", fault)
+    found = cli("status")
+    assert (found.code, "RuntimeError: first" in found.err) == (1, True)
+
+
 def test_help_comes_without_the_heavy_libraries():
     code = (
         "import sys; from estafette.cli import main; main(['--help']);"
