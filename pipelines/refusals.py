@@ -6,6 +6,7 @@ message is claimed (`resources.outbox`).
 
 from datetime import datetime, timedelta
 
+import msgspec
 import phonenumbers
 import polars as pl
 
@@ -15,22 +16,19 @@ from journey.words import Scope, SkipReason
 from resources.home import Home
 
 DAY = timedelta(hours=24)
+FEW = 5_000
+"""Up to so many are looked up one by one; for more everything is read at once."""
 
 
 def refusals(home: Home, people: pl.DataFrame, now: datetime) -> list[pl.Expr | pl.Series]:
     """refusal, refusal_detail, refusal_marketing_only: consent and what Meta said of this person before."""
-    ledger = home.ledger
-    suppressed = ledger.frame("SELECT subject, scope FROM suppression", {"subject": pl.String, "scope": pl.String})
-    scopes = dict(suppressed.iter_rows())
-    unreachable = ledger.frame("SELECT phone FROM unreachable", {"phone": pl.String}).get_column("phone").implode()
-    capped = (
-        ledger.frame(
-            f"SELECT contact_id FROM message WHERE error_code = {MARKETING_CAP} AND failed_at > ?",
-            {"contact_id": pl.String},
-            (to_us(now - DAY),),
-        )
-        .get_column("contact_id")
-        .implode()
+    scopes = _scopes(home, people)
+    unreachable = _of(home, "SELECT phone FROM unreachable WHERE true", "phone", people["phone"])
+    capped = _of(
+        home,
+        f"SELECT contact_id FROM message WHERE error_code = {MARKETING_CAP} AND failed_at > {to_us(now - DAY)}",
+        "contact_id",
+        people["contact_id"],
     )
     by_contact = ("contact:" + pl.col("contact_id")).replace_strict(scopes, default=None, return_dtype=pl.String)
     by_phone = ("phone:" + pl.col("phone")).replace_strict(scopes, default=None, return_dtype=pl.String)
@@ -62,6 +60,29 @@ def refusals(home: Home, people: pl.DataFrame, now: datetime) -> list[pl.Expr | 
         detail.otherwise(None).alias("refusal_detail"),
         only.alias("refusal_marketing_only"),
     ]
+
+
+def _scopes(home: Home, people: pl.DataFrame) -> dict[str, str]:
+    """The scope of everything in force against these people, by subject."""
+    subjects = pl.concat(["contact:" + people["contact_id"], "phone:" + people["phone"]])
+    columns = {"subject": pl.String, "scope": pl.String}
+    query, params = _asked("SELECT subject, scope FROM suppression WHERE true", "subject", subjects)
+    return dict(home.ledger.frame(query, columns, params).iter_rows())
+
+
+def _of(home: Home, query: str, column: str, values: pl.Series) -> pl.Series:
+    """Those of these values that a query finds, for `is_in`."""
+    asked, params = _asked(query, column, values)
+    return home.ledger.frame(asked, {column: pl.String}, params).get_column(column).implode()
+
+
+def _asked(query: str, column: str, values: pl.Series) -> tuple[str, tuple[str, ...]]:
+    """A query (up to its WHERE) for these values of a column. Few are asked for by the index: there may be a million
+    others, and each event of a trigger would read them all."""
+    if values.len() > FEW:
+        return query, ()
+    listed = msgspec.json.encode(values.drop_nulls().unique().to_list()).decode()
+    return f"{query} AND {column} IN (SELECT value FROM json_each(?))", (listed,)
 
 
 def is_us(phones: pl.Series) -> pl.Series:
