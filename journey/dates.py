@@ -5,8 +5,9 @@ the text rules is `formats` and `text`.
 
 Read are dates, times, and text in ISO 8601 (`2026-12-24`, `2026-12-24T09:00:00+01:00`, also with a space for the T).
 A time is shown in the first zone that applies: the variable's; the offset that it was written with (`Z` is the offset
-0); the contact's; the default. A time written without an offset was written in the default zone; a typed column of
-instants has lost its offset. A date without a time of day is never moved; with %H it is midnight.
+0); the contact's; the default. A time written without an offset is the contact's civil time (an appointment at ten is
+at ten where they live; `delay` reads it the same way), or the default zone's where theirs is not known; a typed column
+of instants has lost its offset. A date without a time of day is never moved; with %H it is midnight.
 """
 
 import re
@@ -14,6 +15,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from journey.civil import to_instants
 from journey.locales import date_names
 
 # Directives that Polars and Python spell alike; `-` drops the leading zero. Names of months and weekdays are ours.
@@ -50,6 +52,12 @@ class Zones:
             return self.of_variable
         if self._contacts is None or self._contacts.null_count() == len(self._contacts):
             return self.default
+        return self.of_contacts(length)
+
+    def of_contacts(self, length: int) -> pl.Series:
+        """Each contact's own zone, the default where there is none."""
+        if self._contacts is None:
+            return pl.Series([self.default], dtype=pl.String).new_from_index(0, length)
         names = self._contacts.cast(pl.String)
         unusable = [name for name in names.unique().drop_nulls() if not usable_zone(name)]
         return names.replace(unusable, [self.default] * len(unusable)).fill_null(self.default)
@@ -154,18 +162,10 @@ def _read(texts: pl.Series, zones: Zones) -> pl.Series:
 
 
 def _moved(civil: pl.Series, zones: Zones) -> pl.Series:
-    """Times without an offset: written in the default zone, shown in the zone of their row."""
-    shown_in = zones.of_rows(len(civil))
-    if isinstance(shown_in, str) and shown_in == zones.default:
+    """Times without an offset: what clocks show where the contact is; another only where the variable has a zone."""
+    if zones.of_variable is None:
         return civil
-
-    def instants(times: pl.Series) -> pl.Series:
-        return times.dt.replace_time_zone(zones.default, ambiguous="earliest", non_existent="null")
-
-    found = instants(civil)
-    if found.null_count() > civil.null_count():  # the hour that the clocks skip in spring: read it as an hour later
-        found = found.zip_with(found.is_not_null(), instants(civil.dt.offset_by("1h")))
-    return _in_zone(found.dt.convert_time_zone("UTC"), shown_in)
+    return _in_zone(to_instants(civil.cast(_CIVIL), zones.of_contacts(len(civil))), zones.of_variable)
 
 
 def _in_zone(instants: pl.Series, zones: str | pl.Series) -> pl.Series:

@@ -306,7 +306,7 @@ def test_times_and_numbers_are_written_in_the_language_of_the_template() -> None
     rendered = render(spec, frame, default_timezone="Europe/Paris")
 
     assert [show(spec.template, body).body for body in rendered["body"]] == [
-        "Le jeudi 24/12 à 03:00 : 12,50 (03:00).",
+        "Le jeudi 24/12 à 09:00 : 12,50 (09:00).",
         "Le bientôt : 3,00 (09:00).",
     ]
 
