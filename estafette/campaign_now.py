@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from estafette.checking import describe_state, document
 from estafette.counts import by, held
+from estafette.failing import failing
 from journey.campaign import Campaign
 from journey.clock import from_us, to_us
 from journey.codes import explain
@@ -98,8 +99,13 @@ def campaign_now(home: Home, name: str) -> dict[str, Any]:
         ],
         "coupons": list(_coupons(home, campaign)) if campaign is not None else [],
         "next": list(_next(home, campaign)) if campaign is not None else [],
+        "failing": failing(home, campaign) if campaign is not None and _runs(home, name) else [],
         "holes": [document(one) for one in home.project.holes.get(name, [])],
     }
+
+
+def _runs(home: Home, name: str) -> bool:
+    return name in home.project.live_campaigns() and name not in home.stopped_campaigns()
 
 
 def _media(home: Home, name: str, why: str) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from estafette import show
+from estafette.failing import failing
 from estafette.lease import describe
 from estafette.session import Session
 from journey.clock import civil_time, from_us, to_us, zone
@@ -49,19 +50,7 @@ def doctor(session: Session) -> bool:
     """Look at everything and show it. False where anything FAILs."""
     lines: list[Line] = []
     with session.open(settings=False) as home:
-        for look in (
-            _settings,
-            _secrets,
-            _senders,
-            _templates,
-            _ledger,
-            _contacts,
-            _coupons,
-            _links,
-            _landing,
-            _disk,
-            _work,
-        ):
+        for look in LOOKS:
             lines += _safely(look, home)
     failed = sum(line.level == "FAIL" for line in lines)
     document = {
@@ -94,6 +83,15 @@ def _settings(home: Home) -> Iterator[Line]:
         )
     else:
         yield Line("campaigns", "ok", f"{len(home.project.live_campaigns())} live of {len(home.project.campaigns)}")
+
+
+def _segments(home: Home) -> Iterator[Line]:
+    """The segments that fail while somebody waits for them."""
+    stopped = home.stopped_campaigns()
+    for name, campaign in home.project.live_campaigns().items():
+        for one in failing(home, campaign) if name not in stopped else ():
+            found = f"{one['held_up']} of {name} held up: {one['message']}"
+            yield Line(f"segment {one['segment']}", "FAIL", found, one["mend"])
 
 
 def _secrets(home: Home) -> Iterator[Line]:
@@ -251,6 +249,6 @@ def _draw(console: Console, lines: list[Line]) -> None:
 
 
 LOOKS = (
-    _settings, _secrets, _senders, _templates, _ledger, _contacts, _coupons, _links, _landing, _disk, _work,
+    _settings, _segments, _secrets, _senders, _templates, _ledger, _contacts, _coupons, _links, _landing, _disk, _work,
 )  # fmt: skip
 """In the order in which they are shown."""

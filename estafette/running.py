@@ -110,9 +110,13 @@ def _entered_or_refused(home: Home, campaign: Campaign, ids: Sequence[int]) -> N
         rows = tx.execute(
             sa.select(occurrence).where(occurrence.c.id.in_(ids), occurrence.c.audience_file.is_(None))
         ).all()
+    with home.ledger.write() as tx:  # all of them, before the first one is told
+        tx.execute(
+            occurrence.update()
+            .where(occurrence.c.id.in_([row.id for row in rows]), occurrence.c.audience_file.is_(None))
+            .values(done_at=to_us(home.clock()))
+        )
     for row in rows:
-        with home.ledger.write() as tx:
-            tx.execute(occurrence.update().where(occurrence.c.id == row.id).values(done_at=to_us(home.clock())))
         home.segment(campaign.entries[row.entry].segment, home.clock())
         raise EstafetteError(
             f"the audience of {campaign.name} was not evaluated",

@@ -12,6 +12,7 @@ from rich.console import Console
 from estafette import show
 from estafette.campaign_now import IN_ORDER, campaign_now
 from estafette.counts import by
+from estafette.failing import told
 from estafette.session import Session
 from journey.clock import from_us
 from journey.codes import explain
@@ -149,7 +150,9 @@ def _until(wait: dict[str, Any]) -> str:
 
 
 def _draw_entries(console: Console, one: dict[str, Any]) -> None:
-    """What comes next, and who is waited for."""
+    """What comes next, what a failing segment holds up, and who is waited for."""
+    for segment in one["failing"]:
+        console.print(told(segment), style="red", soft_wrap=True)
     for entry in one["next"]:
         if entry["still_to_enter"]:
             when = show.cell(entry["next_enter_at"])

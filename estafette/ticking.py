@@ -13,6 +13,7 @@ from rich.console import Console
 
 from estafette import show
 from estafette.counts import Snapshot, snapshot
+from estafette.failing import failing, told
 from estafette.lease import describe, holder
 from estafette.session import Session
 from pipelines.run import run_pass
@@ -37,7 +38,14 @@ def tick(session: Session, *, until_idle: bool) -> None:
             if after == previous:
                 break
         now = home.clock()
+        held_up = [
+            {"campaign": name, **one}
+            for name, campaign in home.project.live_campaigns().items()
+            if name not in home.stopped_campaigns()
+            for one in failing(home, campaign)
+        ]
     document = {**difference(before, after), "runs": runs, "still_due": str(due) if due.anything else None}
+    document["failing"] = held_up
     session.show(document, lambda console: _draw(console, document, now))
 
 
@@ -74,5 +82,7 @@ def _draw(console: Console, found: dict[str, Any], now: datetime) -> None:
         console.print(show.counts("Skipped", found["skipped"]))
     console.print(show.counts("All messages", found["messages"]))
     console.print(f"{found['inside']:,} people are inside campaigns.")
+    for one in found["failing"]:
+        console.print(f"{one['campaign']}: {told(one)}", style="red", soft_wrap=True)
     if found["still_due"]:
         console.print(f"Still due: {found['still_due']}; `estafette status` says what holds them.", style="yellow")

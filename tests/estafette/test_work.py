@@ -155,6 +155,46 @@ def test_run_says_which_segment_fails_and_nothing_of_it_comes_back(loaded, home,
     assert box.messages() == []
 
 
+def test_a_run_of_which_every_segment_fails_leaves_none_of_them_behind(loaded, home, box):
+    for name in ("one", "two"):
+        (home / "segments" / f"{name}.sql").write_text("SELECT contact_id FROM contacts WHERE nosuch > 1")
+    campaign = """name: both
+sender: main
+entries:
+  - audience: {segment: one}
+  - audience: {segment: two}
+steps:
+  first: {message: {template: autumn_last_call, language: fr}}
+"""
+    (home / "campaigns" / "both.yaml").write_text(campaign)
+    assert loaded("run", "both").code == 1
+    for name in ("one", "two"):
+        (home / "segments" / f"{name}.sql").write_text("SELECT contact_id FROM contacts")
+    assert loaded("tick", "--json").json["entered"] == 0
+    assert box.messages() == []
+
+
+def test_a_segment_that_fails_is_told_by_tick_status_and_doctor_while_somebody_waits_for_it(loaded, home, box):
+    (home / "segments" / "some.sql").write_text("SELECT contact_id FROM contacts WHERE nosuch > 1")
+    campaign = """name: timed
+sender: main
+entries:
+  - audience: {segment: some, when: {at: "2026-10-05 10:30"}}
+steps:
+  first: {split: {branches: [{segment: some, next: second}], else: end}}
+  second: {message: {template: autumn_last_call, language: fr}}
+"""
+    (home / "campaigns" / "timed.yaml").write_text(campaign)
+    assert loaded("tick", "--json").json["failing"] == []  # 10:00 in Paris: nobody waits for it yet
+    said = 'the audience of 2026-10-05T08:30:00Z held up: segments/some.sql:1: Referenced column "nosuch" not found'
+    for command in (("tick",), ("status",), ("status", "timed")):
+        assert said in loaded(*command, now="2026-10-05T08:30:00Z").out, command
+    assert "audience of 2026-10-05T08:30:00Z of timed held up" in loaded("doctor", now="2026-10-05T08:30:00Z").out
+    (home / "segments" / "some.sql").write_text("SELECT contact_id FROM contacts")
+    mended = loaded("tick", "--json", now="2026-10-05T08:40:00Z").json
+    assert (mended["entered"] > 40, mended["failing"]) == (True, [])
+
+
 def test_what_is_stopped_waits_and_goes_on_later_with_as_much_time_left(loaded, box, home):
     box.template_status("autumn_offer", "fr", "PAUSED")
     loaded("templates", "pull")
