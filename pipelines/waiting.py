@@ -23,6 +23,7 @@ from resources.ledger import Lease
 from resources.tables import event_cursor as cursors
 from resources.tables import lake_file
 from resources.tables import waiting_entry as waiting
+from resources.takeover import rewrite
 
 _ROWS = {
     "id": pl.Int64(),
@@ -67,7 +68,9 @@ def enter_waiting(
         came = campaign is not None and newest > seen.get(_cursor(row.campaign), 0)
         if not came and row.until > at:
             continue
-        people = known_people(home, _waiting(home, row.campaign))
+        entries = _waiting(home, row.campaign)
+        people = known_people(home, entries)
+        _theirs(home, lease, entries["contact_id"], people["contact_id"])
         known = pl.col("outcome").is_null()
         over = (pl.col("until") < at) | ((pl.col("until") == at) & ~known)
         if campaign is not None:
@@ -75,6 +78,20 @@ def enter_waiting(
         _refuse(home, lease, row.campaign, people.filter(over), now, result)
         if came:
             _seen(home, lease, row.campaign, newest)
+
+
+def _theirs(home: Home, lease: Lease, asked: pl.Series, found: pl.Series) -> None:
+    """What was said of a phone before its contact came is said of the contact: `exit_on` and goals look for it. (Where
+    a stranger of that phone was a contact, taking over has done this.)"""
+    new = pl.DataFrame({"old": asked, "new": found}).filter(pl.col("old") != pl.col("new")).unique()
+    if new.is_empty():
+        return
+    files = rewrite(home.lake, dict(new.iter_rows()))
+    if files:
+        with home.ledger.write(lease) as tx:
+            for _, file in files:
+                home.lake.register(tx, file)
+            home.lake.drop(tx, [number for number, _ in files])
 
 
 def _cursor(campaign: str) -> str:

@@ -407,3 +407,14 @@ def test_a_long_history_that_a_file_brings_is_refused_batch_by_batch(make_home, 
     assert stage.outcomes() == {"too_old": 6, "entered": 1}
     assert not stage.turn().anything
     assert stage.value("SELECT count(*) FROM event_cursor WHERE batch = 7") >= 1
+
+
+def test_what_somebody_did_before_their_contact_came_is_theirs_when_they_enter(make_home):
+    stage = started(make_home, order(exit_on=[{"event": "cancel"}]))
+    ready(stage, "whatsapp:+33600000009").turn()
+    stage.later(hours=1).happens("cancel", "whatsapp:+33600000009").turn()
+    stage.later(hours=1).contacts([{"contact_id": "known", "phone": "+33600000009"}]).turn()
+    assert stage.entered() == ["known"]
+    assert stage.reasons() == {"exit_on": 1}
+    assert stage.states() == {}
+    assert {row["contact_id"] for row in stage.lake("events")} == {"known"}
