@@ -5,7 +5,7 @@ and the next one looks again; without a word here the audience would just not co
 not evaluated: over a million contacts that takes time, and `check` looks at its columns.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -60,9 +60,9 @@ def _wanted(home: Home, campaign: Campaign) -> Iterator[tuple[str, str]]:
                 request.c.audience_file.is_(None),
             )
         ).all()
-        standing: Sequence[sa.Row[tuple[str, int]]] = ()
+        standing: list[tuple[str, int]] = []
         if splits:
-            standing = tx.execute(
+            rows = tx.execute(
                 sa.select(participant.c.step, sa.func.count())
                 .where(
                     participant.c.campaign == campaign.name,
@@ -71,6 +71,7 @@ def _wanted(home: Home, campaign: Campaign) -> Iterator[tuple[str, str]]:
                 )
                 .group_by(participant.c.step)
             ).all()
+            standing = [(str(row[0]), int(row[1])) for row in rows]
     for row in due:
         if row.entry in audiences:
             yield audiences[row.entry].segment, f"the audience of {row.name}"

@@ -73,7 +73,7 @@ def life(home: Home, contact_id: str, campaign: str | None) -> list[Item]:
         places = _places(people, moves)
         found = [
             *_consent(_rows(tx, consent_history, contact_id, None)),
-            *_entries(entries),
+            *_entries(entries, {row.id: row.key for row in people if row.key}),
             *_messages(tx, _rows(tx, message, contact_id, campaign), places),
             *_skips(_rows(tx, skip, contact_id, campaign), places),
             *_replies(tx, _rows(tx, reply, contact_id, campaign), places),
@@ -156,13 +156,15 @@ def _scope(scope: str) -> str:
     return {"all": "everything", "marketing": "marketing"}.get(scope, f"messages ({scope})")
 
 
-def _entries(rows: Sequence[dict[str, Any]]) -> Iterator[Item]:
+def _entries(rows: Sequence[dict[str, Any]], keys_of: Mapping[int, str]) -> Iterator[Item]:
+    """`keys_of`: the keys of passages that have one, which tell two of them apart."""
     for row in rows:
         outcome = row["outcome"]
         known = reasons.OUTCOMES[EntryOutcome(outcome)] if outcome in set(EntryOutcome) else reasons.Reason(outcome)
         by = f"by {row['entry']} ({row['occurrence']})"
         if outcome == EntryOutcome.entered:
-            text = f"entered {by}"
+            key = keys_of.get(row["participant_id"])
+            text = f"entered {by}" + (f", for {key}" if key is not None else "")
         elif outcome == EntryOutcome.control:
             text = f"met {by}: {known.what}"
         else:

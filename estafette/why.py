@@ -142,12 +142,16 @@ def _waits(home: Home, contact_id: str, name: str | None) -> Iterator[dict[str, 
             campaign = home.project.campaigns.get(row.campaign)
             step = campaign.steps.get(row.step) if campaign is not None else None
             text, until = _wait(row, step, newest)
+            if campaign is None and row.campaign in home.project.holes:
+                text, until = "the campaign's file, which has a hole; `estafette check` names it", None
+            elif campaign is None:
+                text, until = "the campaign's file, which is gone; `estafette drop` takes them out", None
             if until is not None and until <= to_us(home.clock()):
                 text, until = f"{text}; the next pass looks", None
             if row.campaign in stopped:
                 text += f"; the campaign is stopped: {stopped[row.campaign]}"
-            elif row.campaign not in home.project.live_campaigns():
-                text += "; the campaign is not live"
+            elif campaign is not None and row.campaign not in home.project.live_campaigns():
+                text += "; the campaign is not live, `estafette status` says why"
             yield {
                 "campaign": row.campaign, "participant_id": row.id, "step": row.step, "visit": row.visit,
                 "key": row.key or None, "waits_for": text, "until": from_us(until) if until is not None else None,
@@ -226,9 +230,15 @@ def _draw(out: Console, document: dict[str, Any], items: Sequence[Item], timezon
         if one.mend:
             out.print(Text.assemble(" " * len(head), ("→ ", "yellow"), (one.mend, "dim")), soft_wrap=True)
     if document["waits"]:
-        rows = [[one["campaign"], one["step"], one["waits_for"], local(one["until"])] for one in document["waits"]]
+        rows = [
+            [one["campaign"], one["key"] or "", one["step"], one["waits_for"], local(one["until"])]
+            for one in document["waits"]
+        ]
+        columns = ["inside", "key", "at", "waits for", "until"]
+        if not any(row[1] for row in rows):
+            columns, rows = [*columns[:1], *columns[2:]], [[*row[:1], *row[2:]] for row in rows]
         show.heading(out, "Now")
-        out.print(show.table(["inside", "at", "waits for", "until"], rows))
+        out.print(show.table(columns, rows))
 
 
 def _may(who: dict[str, Any]) -> str:

@@ -161,6 +161,34 @@ def test_replies_clicks_goals_coupons_consent_and_errors_are_told(ran, home):
     assert found.json["happened"][-1]["mend"]
 
 
+def test_passages_of_one_contact_are_told_apart_by_their_key(ran, home):
+    trigger = CAMPAIGN.replace("audience: {segment: everyone}", "trigger: {event: ordered, key: order}")
+    (home / "campaigns" / "small.yaml").write_text(trigger)
+    stage = Stage(home, START + timedelta(minutes=1))
+    for order in ("A1", "A2"):
+        stage.happens("ordered", "c1", order=order)
+    stage.turn()
+    stage.home.close()
+    found = ran("why", "c1")
+    assert all(f", for {order}" in found.out for order in ("A1", "A2"))
+    assert [line.split()[:2] for line in found.out.splitlines() if line.startswith(" small")] == [
+        ["small", "first"], ["small", "A1"], ["small", "A2"],
+    ]  # fmt: skip
+
+
+def test_a_campaign_whose_file_is_gone_or_has_a_hole_is_what_people_inside_wait_for(ran, home):
+    (home / "campaigns" / "small.yaml").write_text(CAMPAIGN.replace("sender: main", "sender: mian"))
+    assert (
+        ran("why", "c1", "--json")
+        .json["waits"][0]["waits_for"]
+        .endswith("the campaign is not live, `estafette status` says why")
+    )
+    (home / "campaigns" / "small.yaml").write_text("name: [")
+    assert "has a hole; `estafette check`" in ran("why", "c1", "--json").json["waits"][0]["waits_for"]
+    (home / "campaigns" / "small.yaml").unlink()
+    assert "is gone; `estafette drop`" in ran("why", "c1", "--json").json["waits"][0]["waits_for"]
+
+
 def test_somebody_who_is_waited_for_is_found_by_the_id_that_was_asked_for(ran, home):
     at = to_us(START)
     with open_home(home) as opened, opened.ledger.write() as tx:
