@@ -70,14 +70,14 @@ def _look_at(
     """Deal with the events after `oldest`, up to `until`."""
     events = home.events.since(oldest, {one.entry.event for one in behind}, until.batch)
     clock = Clock(now, ZoneInfo(home.project.settings.timezone))
-    found = _entries(behind, events, clock)
+    found, rest = _entries(behind, events, clock)
     idle = [one for one in behind if one.campaign.name not in found]
     if idle:
         with home.ledger.write(lease) as tx:
-            _move_on(tx, idle, until)
+            _move_on(tx, idle, until, rest)
     for name, people in found.items():
         mine = [one for one in behind if one.campaign.name == name]
-        _let_in(home, lease, mine, people, until, now, result)
+        _let_in(home, lease, mine, people, until, rest, now, result)
 
 
 def _behind(home: Home, running: Mapping[str, Campaign]) -> tuple[EventMark, list[Looking]]:
@@ -94,9 +94,13 @@ def _behind(home: Home, running: Mapping[str, Campaign]) -> tuple[EventMark, lis
     return mark, found
 
 
-def _entries(behind: Sequence[Looking], events: pl.DataFrame, clock: Clock) -> dict[str, pl.DataFrame]:
-    """Who is to come in, campaign by campaign (CANDIDATES, in order); campaigns without anybody are left out."""
+def _entries(
+    behind: Sequence[Looking], events: pl.DataFrame, clock: Clock
+) -> tuple[dict[str, pl.DataFrame], dict[str, int]]:
+    """Who is to come in, campaign by campaign (CANDIDATES, in order); campaigns without anybody are left out. And how
+    many, by the cursor's name, have been dealt with beyond these events: a pass that was cut short looked at more."""
     found: dict[str, list[pl.DataFrame]] = {}
+    rest = {one.name: one.position for one in behind}
     for (event,), group in events.partition_by("event", as_dict=True, maintain_order=True).items():
         asking = [one for one in behind if one.entry.event == event]
         answers = matching_each(group, [one.entry.where for one in asking], clock)
@@ -105,21 +109,22 @@ def _entries(behind: Sequence[Looking], events: pl.DataFrame, clock: Clock) -> d
             if matches.is_empty():
                 continue
             keys = None if one.entry.key is None else key_texts(matches, one.entry.key)
-            people = entries(one.entry, one.place, matches, keys, clock).slice(one.position)
-            found.setdefault(one.campaign.name, []).append(people)
+            people = entries(one.entry, one.place, matches, keys, clock)
+            rest[one.name] = max(0, one.position - people.height)
+            found.setdefault(one.campaign.name, []).append(people.slice(one.position))
     whole = {name: pl.concat(parts).sort(*ORDER, "place", maintain_order=True) for name, parts in found.items()}
-    return {name: people.select(list(CANDIDATES)) for name, people in whole.items() if people.height}
+    return {name: people.select(list(CANDIDATES)) for name, people in whole.items() if people.height}, rest
 
 
 def _let_in(
-    home: Home, lease: Lease, mine: Sequence[Looking], people: pl.DataFrame, until: EventMark, now: datetime,
-    result: Entered,
+    home: Home, lease: Lease, mine: Sequence[Looking], people: pl.DataFrame, until: EventMark,
+    rest: Mapping[str, int], now: datetime, result: Entered,
 ) -> None:  # fmt: skip
     people = known_people(home, people)
 
     def then(tx: sa.Connection, part: slice) -> None:
         if part.stop == people.height:
-            _move_on(tx, mine, until)
+            _move_on(tx, mine, until, rest)
             return
         dealt = dict(people[: part.stop]["place"].value_counts().iter_rows())
         for one in mine:
@@ -129,7 +134,7 @@ def _let_in(
     let_in(home, lease, mine[0].campaign, EntryKind.trigger, people, now, result, then)
 
 
-def _move_on(tx: sa.Connection, looking: Sequence[Looking], mark: EventMark) -> None:
-    names = [one.name for one in looking]
-    values = {"batch": mark.batch, "file_id": mark.file_id, "position": 0}
-    tx.execute(cursors.update().where(cursors.c.name.in_(names)).values(**values))
+def _move_on(tx: sa.Connection, looking: Sequence[Looking], mark: EventMark, rest: Mapping[str, int]) -> None:
+    for one in looking:
+        values = {"batch": mark.batch, "file_id": mark.file_id, "position": rest[one.name]}
+        tx.execute(cursors.update().where(cursors.c.name == one.name).values(**values))

@@ -418,3 +418,20 @@ def test_what_somebody_did_before_their_contact_came_is_theirs_when_they_enter(m
     assert stage.reasons() == {"exit_on": 1}
     assert stage.states() == {}
     assert {row["contact_id"] for row in stage.lake("events")} == {"known"}
+
+
+def test_whoever_was_dealt_with_before_a_crash_is_not_again_however_little_is_looked_at_together(
+    make_home, monkeypatch
+):
+    stage = started(make_home, order(re_entry="always"), contacts=6)
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE campaign SET stopped_at = 1")
+    for number in range(5):
+        ready(stage, f"c{number}").turn()
+    with stage.home.ledger.write() as tx:  # a pass looked at all of it, and was killed after the third
+        tx.exec_driver_sql("UPDATE event_cursor SET position = 3 WHERE name = 'trigger:order:0'")
+        tx.exec_driver_sql("UPDATE campaign SET stopped_at = NULL")
+    monkeypatch.setattr("pipelines.triggers.TOGETHER", 2)
+    stage.turn()
+    assert stage.entered() == ["c3", "c4"]
+    assert stage.rows("SELECT position FROM event_cursor WHERE name = 'trigger:order:0'") == [(0,)]
