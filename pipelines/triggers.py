@@ -60,17 +60,20 @@ def enter_by_events(
         near = home.events.reach(oldest, {one.entry.event for one in behind}, TOGETHER)
         # Files registered after `file_id` hold what is newer; so it stays until everything is looked at.
         until = newest if near >= newest.batch else EventMark(near, oldest.file_id)
-        _look_at(home, lease, [one for one in behind if one.mark.batch < until.batch], oldest, until, now, result)
+        some = [one for one in behind if one.mark.batch < until.batch]
+        _look_at(home, lease, some, oldest, until, until == newest, now, result)
 
 
 def _look_at(
-    home: Home, lease: Lease, behind: Sequence[Looking], oldest: EventMark, until: EventMark, now: datetime,
-    result: Entered,
+    home: Home, lease: Lease, behind: Sequence[Looking], oldest: EventMark, until: EventMark, whole: bool,
+    now: datetime, result: Entered,
 ) -> None:  # fmt: skip
-    """Deal with the events after `oldest`, up to `until`."""
+    """Deal with the events after `oldest`, up to `until`; `whole`: these are all there are."""
     events = home.events.since(oldest, {one.entry.event for one in behind}, until.batch)
     clock = Clock(now, ZoneInfo(home.project.settings.timezone))
     found, rest = _entries(behind, events, clock)
+    if whole:  # conditions may have matched more when the pass was cut short; what comes next is new all the same
+        rest = dict.fromkeys(rest, 0)
     idle = [one for one in behind if one.campaign.name not in found]
     if idle:
         with home.ledger.write(lease) as tx:

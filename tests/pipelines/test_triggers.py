@@ -435,3 +435,13 @@ def test_whoever_was_dealt_with_before_a_crash_is_not_again_however_little_is_lo
     stage.turn()
     assert stage.entered() == ["c3", "c4"]
     assert stage.rows("SELECT position FROM event_cursor WHERE name = 'trigger:order:0'") == [(0,)]
+
+
+def test_events_that_come_after_a_crash_are_all_new(make_home):
+    stage = started(make_home, order())
+    ready(stage, "c0")
+    with stage.home.ledger.write() as tx:  # more had matched then: a condition may ask for the time
+        tx.exec_driver_sql("UPDATE event_cursor SET position = 2 WHERE name = 'trigger:order:0'")
+    stage.turn()
+    ready(stage, "c1").turn()
+    assert stage.entered() == ["c1"]
