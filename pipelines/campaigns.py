@@ -29,7 +29,8 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
     """Remember when each live campaign, and each of its entries, was first seen. Gives the live campaigns.
 
     First of all that a pass does, before events are taken in: a trigger of a file that is there knows those. A campaign
-    that is stopped, or has a hole, keeps its place among the events; a draft does not. Writes only what is new.
+    that is stopped, has a hole, or whose file is gone, keeps its place among the events; a draft does not. Writes only
+    what is new.
     """
     live = home.project.live_campaigns()
     at = to_us(now)
@@ -66,7 +67,9 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
         if resting:  # a draft, a hole, a file that is gone: nothing of it is sent until it is live again
             tx.execute(campaigns.update().where(campaigns.c.name.in_(resting)).values(live=False))
         for name in resting:
-            if name not in home.project.holes:  # what a draft, or a file that is gone, did not want it never gets
+            # What a draft did not want it never gets. A file that is gone may be on its way back (git takes away before
+            # it lays anew): it keeps its place, and `max_age` bounds what it catches up with.
+            if name in home.project.campaigns and name not in home.project.holes:
                 _forget_triggers(tx, looking, name, set())
     return live
 

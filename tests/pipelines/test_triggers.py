@@ -310,6 +310,18 @@ def test_a_campaign_with_a_hole_catches_up_once_it_is_mended(make_home):
     assert stage.entered() == ["c1"]
 
 
+def test_a_file_that_is_gone_for_a_moment_loses_no_event(make_home):
+    stage = started(make_home, order())
+    file = stage.path / "campaigns/order.yaml"
+    text = file.read_text()
+    file.unlink()
+    ready(stage.reload(), event_id="e1").turn()
+    assert stage.outcomes() == {}
+    file.write_text(text)
+    stage.reload().turn()
+    assert stage.outcomes() == {"entered": 1}
+
+
 def test_what_happens_while_a_campaign_is_a_draft_starts_nothing(make_home):
     stage = started(make_home, order())
     stage.campaign(order().replace("sender: main", "sender: main\ndraft: true"))
