@@ -20,6 +20,8 @@ from journey.problems import EstafetteError, ProjectError, UsageError, foreseen
 from journey.spelling import nearest
 
 DEBUG = "ESTAFETTE_DEBUG"
+INTERRUPTED = 130
+STOPPED = "stopped; nothing is lost, and `estafette tick` goes on with what was left\n"
 VALUED = ("--home", "--now")
 SECRETS = ("WHATSAPP_TOKEN", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN", "ESTAFETTE_LEDGER_URL")
 NO_COMMAND = re.compile(r"No such command '([^']+)'")
@@ -62,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = typer.main.get_command(app).main(hoisted(given), prog_name="estafette", standalone_mode=False)
+        if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            sys.stderr.write(STOPPED)
         return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code
@@ -70,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EstafetteError as error:
         return fail(error, given)
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("stopped\n")
-        return 130
+        sys.stderr.write(STOPPED)
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone: nothing more to say, and nothing to say it to
         return 1

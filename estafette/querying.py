@@ -28,13 +28,18 @@ def query(session: Session, sql: str) -> None:
 
     def draw(console: Console) -> None:
         console.print(
-            show.table(result.columns, [[_json(value) for value in row] for row in result.rows[:MOST]], grouped=False)
+            show.table(result.columns, [[_shown(value) for value in row] for row in result.rows[:MOST]], grouped=False)
         )
         more = f"; the first {MOST:,} are shown" if len(result.rows) > MOST else ""
         console.print(f"{len(result.rows):,} {'row' if len(result.rows) == 1 else 'rows'}{more}", style="dim")
 
     rows = [[_json(value) for value in row] for row in result.rows]
     session.show({"columns": list(result.columns), "types": list(result.types), "rows": rows}, draw)
+
+
+def _shown(value: Any) -> Any:
+    """A value of DuckDB's as a table has it: times with a space, at which a narrow terminal breaks them."""
+    return value.isoformat(sep=" ") if isinstance(value, datetime) else _json(value)
 
 
 def _json(value: Any) -> Any:

@@ -54,7 +54,7 @@ def tell(file: Path) -> Importable:
         return "contacts"
     if {"vouchers", "code"} & {name.strip().casefold() for name in names}:
         return "coupons"
-    shown = ", ".join(names[:8]) or "none"
+    shown = ", ".join(repr(name)[1:-1] for name in names[:8]) or "none"  # of a file that is no text, too
     raise UsageError(
         f"its columns ({shown}) don't tell whether it holds contacts, events, coupons or requests",
         where=str(file),
@@ -64,6 +64,8 @@ def tell(file: Path) -> Importable:
 
 def _there(files: Iterable[Path]) -> Iterator[Path]:
     for file in files:
+        if file.is_dir():
+            raise UsageError("it is a folder", where=str(file), mend="Name its files, e.g. with *.csv")
         if not file.is_file():
             raise UsageError("there is no such file", where=str(file))
         if file.suffix.lower() not in NDJSON | CSV | PARQUET:

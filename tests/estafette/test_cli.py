@@ -104,6 +104,16 @@ def test_a_fault_that_is_its_own_cause_is_a_sentence_too(cli, monkeypatch):
     assert (found.code, "RuntimeError: first" in found.err) == (1, True)
 
 
+def test_an_interrupt_says_that_nothing_is_lost(cli, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("estafette.status.status", interrupted)
+    found = cli("status")
+    assert (found.code, found.out) == (130, "")
+    assert found.err == "stopped; nothing is lost, and `estafette tick` goes on with what was left\n"
+
+
 def test_help_comes_without_the_heavy_libraries():
     code = (
         "import sys; from estafette.cli import main; main(['--help']);"

@@ -271,6 +271,11 @@ def test_a_query_that_fails_or_writes_is_a_sentence(cli):
     assert "x" in cli("query", "SELECT 1 AS x").out
 
 
+def test_times_of_a_query_have_a_space_at_which_they_can_be_broken(cli):
+    cli("tick")
+    assert "2026-10-05 10:00:00.5" in cli("query", "SELECT TIMESTAMPTZ '2026-10-05 10:00:00.5+02' AS t").out
+
+
 def test_json_of_a_query_has_times_and_decimals(cli):
     cli("tick")
     found = cli("query", "SELECT 1.50 AS d, TIMESTAMPTZ '2026-10-05 10:00+02' AS t, [1, 2] AS l, NULL AS n", "--json")

@@ -246,6 +246,15 @@ def test_a_missing_file_and_an_unknown_ending_are_refused(tmp_path: Path) -> Non
             import_files(tmp_path / "landing", [tmp_path / name])
 
 
+def test_a_folder_is_refused_as_one_and_a_name_that_is_no_text_is_shown_without_harm(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it is a folder"):
+        import_files(tmp_path / "landing", [tmp_path])
+    (tmp_path / "a.csv").write_bytes(b"\x1b[31mred,x\x07\n1,2\n")
+    with pytest.raises(UsageError) as refused:
+        tell(tmp_path / "a.csv")
+    assert all(one.isprintable() for one in refused.value.message)
+
+
 def test_another_file_of_the_same_name_is_put_beside_the_first(tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     source = tmp_path / "a.csv"
