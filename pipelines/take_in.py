@@ -9,6 +9,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from pipelines.campaigns import know_campaigns
+from pipelines.moved_phones import skip_moved
 from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
 from resources.coupon_intake import take_in_coupons
 from resources.coupons import write_tags
@@ -64,6 +65,8 @@ def take_in_files(home: Home, lease: Lease, now: datetime, *, final: bool = Fals
     if contacts:  # what contacts are known to have decides whether a campaign has a hole
         home.reload()
         know_campaigns(home, lease, now)
+    if any(one.changed for one in contacts):
+        skip_moved(home, lease, now)
     return TakenIn(
         contacts=contacts,
         events=take_in_events(home.landing, home.events, home.contacts, rules, lease, now, wall, final),
