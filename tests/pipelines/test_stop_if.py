@@ -1,6 +1,6 @@
 """What messages cost by the rate card, and campaigns that stop by themselves."""
 
-from estafette.stopping import _campaign
+from resources.stopping import resume_campaign
 from tests.stage import OFFER, accepted, person, refused, unknown
 
 TEXT = OFFER.replace("{template: hello, language: fr}", '{text: "Bonjour !"}')
@@ -51,7 +51,7 @@ def test_a_campaign_that_costs_too_much_stops_with_the_reason_and_resume_says_ye
         "offer": "it cost 0.21 EUR, more than the 0.2 EUR of stop_if (cost_above)"
     }
     assert stage.send() == []
-    _campaign(stage.home, "offer")
+    resume_campaign(stage.home.ledger, stage.home.project, "offer", stage.us)
     stage.turn()
     assert stage.home.stopped_campaigns() == {}
     stage.send(want=3)
@@ -82,7 +82,7 @@ def test_a_campaign_of_which_too_much_fails_stops_after_200_attempts(make_home):
         "offer": "11 of 200 attempts failed, more than the 5% of stop_if (failures_above)"
     }
     stage.later(seconds=1)
-    _campaign(stage.home, "offer")
+    resume_campaign(stage.home.ledger, stage.home.project, "offer", stage.us)
     stage.send(want=249)
     stage.status(201, "failed", code=131026).turn()
     assert stage.home.stopped_campaigns() == {}, "what failed before the resume was said yes to"

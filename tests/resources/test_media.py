@@ -68,9 +68,9 @@ def test_a_server_that_refuses_head_or_says_no_size_there_is_asked_for_the_file(
 
 
 def test_a_file_of_unknown_size_is_read_up_to_the_limit_and_no_further(server):
-    server.pages["/a"] = Page(body=bytes(20 * MB), length=-1)
+    server.pages["/a"] = Page(body=bytes(100 * MB), length=-1)
     assert "at most 5 MB" in (why(server, "/a") or "")
-    assert server.written < 10 * MB
+    assert server.written < 30 * MB  # what it wrote beyond 5 MB lies in the buffers of the two sockets
 
 
 def test_what_is_read_in_a_pass_is_bounded(server, monkeypatch):
