@@ -6,6 +6,7 @@ lease `pass`. The environment is left alone: any number of homes may be run from
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import time
@@ -64,9 +65,10 @@ def run_pass(home: Path, now: datetime | None = None, *, wait: float = 600.0, qu
     Waits up to `wait` seconds for a pass that is at work elsewhere. EstafetteError: what went wrong, said plainly.
     KeyboardInterrupt: SIGINT or SIGTERM came; what was on its way was settled, and a later pass goes on.
     """
-    reference = _reference(prepare(home))
+    folder = prepare(home)
+    reference = _reference(folder)
     passing = PassResource(path=str(home.resolve()), now=now.isoformat() if now is not None else "", wait=wait)
-    with kept(), _plainly(), _instance(reference) as instance:
+    with kept(), _plainly(), _instance(reference, folder) as instance:
         config = HUSHED if quiet else None
         return one_pass.execute_in_process(config, instance=instance, resources={"passing": passing}).run_id
 
@@ -78,14 +80,17 @@ def _reference(folder: Path) -> InstanceRef:
     return InstanceRef.from_dir(str(folder), overrides={**settings, **NO_CAPTURE})
 
 
-def _instance(reference: InstanceRef) -> dg.DagsterInstance:
-    """Dagster's storage of the home. Two processes that make it at the same moment trip over each other's tables
-    ("table secondary_indexes already exists"); whoever was second finds everything made."""
-    for _ in range(MAKING):
-        with contextlib.suppress(sa.exc.OperationalError):
-            return dg.DagsterInstance.from_ref(reference)
-        time.sleep(0.25)
-    return dg.DagsterInstance.from_ref(reference)
+def _instance(reference: InstanceRef, folder: Path) -> dg.DagsterInstance:
+    """Dagster's storage in `folder`, made by one process at a time: two that make it at once trip over each other's
+    tables ("table secondary_indexes already exists"), or spoil it for good ("Version table 'alembic_version' has more
+    than one head present"). Dagster's own daemon knows nothing of our lock: whoever trips over it tries again."""
+    with (folder / ".made-by-one").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(MAKING):
+            with contextlib.suppress(sa.exc.OperationalError):
+                return dg.DagsterInstance.from_ref(reference)
+            time.sleep(0.25)
+        return dg.DagsterInstance.from_ref(reference)
 
 
 @contextmanager
