@@ -1,7 +1,7 @@
 """The ledger: exact state under concurrency, in SQLite (WAL, synchronous=FULL).
 
 What belongs here: opening, transactions, leases, bulk reads, the schema's version. What a row means stands in
-`tables.py`; what to write stands with the verb that writes it. Nothing else in the house knows SQLite.
+`tables`; what to write stands with the verb that writes it. Nothing else in the house knows SQLite.
 
 One SQLite library a process: a second one (ADBC, DuckDB's sqlite extension, even a plain `open()` of the file) drops
 our POSIX locks when it closes its handle, and another process then writes inside our transaction.

@@ -116,4 +116,15 @@ def _every_journey(tx: sa.Connection) -> None:
         tx.exec_driver_sql(statement)
 
 
-MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _every_journey}
+def _answers(tx: sa.Connection) -> None:
+    """2 → 3: what people write in the inbox."""
+    for statement in (
+        """CREATE TABLE answer (id INTEGER NOT NULL PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, contact_id TEXT NOT NULL,
+            sender TEXT NOT NULL, content TEXT NOT NULL, author TEXT NOT NULL, source TEXT NOT NULL,
+            taken_at BIGINT NOT NULL, done_at BIGINT, outcome TEXT)""",
+        "CREATE INDEX answer_open ON answer (id) WHERE done_at IS NULL",
+    ):
+        tx.exec_driver_sql(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _every_journey, 2: _answers}

@@ -3,31 +3,34 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from resources import tables
 from resources.ledger import Ledger
 
-FIRST = Path(__file__).with_name("schema_1.sql")
+OLD = range(1, tables.SCHEMA_VERSION)
 
 
-def first_ledger(path: Path) -> Path:
-    """A ledger of schema 1 with a participant and a message in it."""
+def old_ledger(path: Path, version: int) -> Path:
+    """A ledger of an older schema with a participant and a message in it."""
     con = sqlite3.connect(path)
-    con.executescript(FIRST.read_text())
+    con.executescript(Path(__file__).with_name(f"schema_{version}.sql").read_text())
     con.executemany(
         "INSERT INTO meta (name, value) VALUES (?, ?)",
-        [("schema_version", "1"), ("installation", "0123abcd"), ("epoch", "1")],
+        [("schema_version", str(version)), ("installation", "0123abcd"), ("epoch", "1")],
     )
     con.execute(
         "INSERT INTO participant (id, campaign, version, contact_id, key, entry, occurrence, priority, entered_at,"
-        " step, visit, arrived_at, wake_at, state)"
-        " VALUES (7, 'offer', 'v', 'c1', '', 'audience', 'run', 1, 5, 'hello', 1, 5, 9, 'waiting')"
+        f" step, visit, arrived_at, wake_at, state{'' if version == 1 else ', since'})"
+        " VALUES (7, 'offer', 'v', 'c1', '', 'audience', 'run', 1, 5, 'hello', 1, 5, 9, 'waiting'"
+        f"{'' if version == 1 else ', 5'})"
     )
     con.execute(
         "INSERT INTO message (id, uid, participant_id, campaign, version, step, visit, contact_id, phone, sender,"
-        " share, kind, priority, state, due_at, expires_at, planned_at)"
-        " VALUES (3, 99, 7, 'offer', 'v', 'hello', 1, 'c1', '+336', 'main', 1, 'template', 1, 'planned', 5, 9, 5)"
+        f" share, kind, priority, state, due_at, expires_at, planned_at{'' if version == 1 else ', counted'})"
+        " VALUES (3, 99, 7, 'offer', 'v', 'hello', 1, 'c1', '+336', 'main', 1, 'template', 1, 'planned', 5, 9, 5"
+        f"{'' if version == 1 else ', 1'})"
     )
     con.commit()
     con.close()
@@ -48,8 +51,13 @@ def shape(path: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def test_the_first_schema_becomes_todays_whole(tmp_path: Path) -> None:
-    old, new = first_ledger(tmp_path / "old.sqlite"), tmp_path / "new.sqlite"
+def test_every_older_schema_has_its_file_here() -> None:
+    assert {path.name for path in Path(__file__).parent.glob("schema_*.sql")} == {f"schema_{n}.sql" for n in OLD}
+
+
+@pytest.mark.parametrize("version", OLD)
+def test_an_older_schema_becomes_todays_whole(tmp_path: Path, version: int) -> None:
+    old, new = old_ledger(tmp_path / "old.sqlite", version), tmp_path / "new.sqlite"
     Ledger.open(new).close()
     ledger = Ledger.open(old)
     assert ledger.meta("schema_version") == str(tables.SCHEMA_VERSION)
@@ -57,8 +65,9 @@ def test_the_first_schema_becomes_todays_whole(tmp_path: Path) -> None:
     assert shape(old) == shape(new)
 
 
-def test_what_was_in_the_ledger_is_there_after_it(tmp_path: Path) -> None:
-    ledger = Ledger.open(first_ledger(tmp_path / "old.sqlite"))
+@pytest.mark.parametrize("version", OLD)
+def test_what_was_in_the_ledger_is_there_after_it(tmp_path: Path, version: int) -> None:
+    ledger = Ledger.open(old_ledger(tmp_path / "old.sqlite", version))
     with ledger.read() as tx:
         person = tx.execute(sa.select(tables.participant)).one()
         message = tx.execute(sa.select(tables.message)).one()

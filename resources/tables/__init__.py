@@ -1,0 +1,58 @@
+"""The ledger's tables: what must be exact under concurrency, one `Table` each, good for SQLite and PostgreSQL.
+
+What belongs here: columns, keys and indexes, a room a subject. Times are INTEGER microseconds since 1970 UTC on the
+campaign's clock (`now`) unless the comment says `wall`. Integer keys; external ids in unique indexes; rendered bodies
+never.
+"""
+
+from resources.tables.access import idempotency, login_attempt, session, token, user, user_seen
+from resources.tables.around_messages import click, coupon, link, sender, spent, template_hold
+from resources.tables.coming_in import answer, event_cursor, landing_file, quarantine, request
+from resources.tables.journeys import campaign, goal, met, occurrence, participant, schedule, visited, waiting_entry
+from resources.tables.keeping import dirty, export, lake_file, lease, meta
+from resources.tables.messages import early_status, message, reply, skip
+from resources.tables.metadata import SCHEMA_VERSION, metadata
+from resources.tables.people import consent_history, property, suppression, unreachable
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "answer",
+    "campaign",
+    "click",
+    "consent_history",
+    "coupon",
+    "dirty",
+    "early_status",
+    "event_cursor",
+    "export",
+    "goal",
+    "idempotency",
+    "lake_file",
+    "landing_file",
+    "lease",
+    "link",
+    "login_attempt",
+    "message",
+    "met",
+    "meta",
+    "metadata",
+    "occurrence",
+    "participant",
+    "property",
+    "quarantine",
+    "reply",
+    "request",
+    "schedule",
+    "sender",
+    "session",
+    "skip",
+    "spent",
+    "suppression",
+    "template_hold",
+    "token",
+    "unreachable",
+    "user",
+    "user_seen",
+    "visited",
+    "waiting_entry",
+]
