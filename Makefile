@@ -4,11 +4,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
-ROOMS := assets estafette gateway journey pipelines resources sandbox
+ROOMS := assets benchmarks estafette gateway journey pipelines resources sandbox
 STAMP := .venv/.up-to-date
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint dev
+.PHONY: help setup demo test test-slow lint dev bench bench-quick
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,12 @@ lint: setup ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(ROOMS)
+
+bench: setup ## how fast, how big: everything, tens of minutes; on a machine that does nothing else
+	@$(BIN)/python -m benchmarks
+
+bench-quick: setup ## the same in small, under three minutes
+	@$(BIN)/python -m benchmarks --quick
 
 dev: setup ## Dagster's pages and daemon, the gateway and the sandbox, until Ctrl-C
 	@$(BIN)/python -m estafette.dev
