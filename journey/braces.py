@@ -30,6 +30,11 @@ def cut(text: str) -> list[str]:
     return pieces
 
 
+def escape(text: str) -> str:
+    """A text without placeholders that reads as it stands."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def names_in(text: str) -> tuple[str, ...]:
     """The names of the placeholders, each once, in order of first appearance. Raises ValueError as `cut`."""
     return tuple(dict.fromkeys(cut(text)[1::2]))

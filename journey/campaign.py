@@ -128,6 +128,7 @@ class CampaignSettings(Model):
 
 class Campaign(Model):
     """One campaign file. `version` is 12 hex digits of the file's SHA-256; `file` its path within the project home.
+    What a person sends by hand stands under a campaign without a name.
 
     `steps` keeps the file's order: the first is where everyone starts.
     """
@@ -155,6 +156,11 @@ class Campaign(Model):
     def triggers(self) -> list[tuple[int, TriggerEntry]]:
         """The trigger entries, each with its place among the entries, from 0."""
         return [(place, one) for place, one in enumerate(self.entries) if isinstance(one, TriggerEntry)]
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether its messages are a person's own, sent from the inbox."""
+        return not self.name
 
     def message_steps(self) -> dict[str, MessageStep]:
         """The steps that send something."""

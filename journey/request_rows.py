@@ -1,10 +1,10 @@
-"""Lines of request files → API entries that were asked for.
+"""Lines of request files → API entries that were asked for, and answers that people wrote in the inbox.
 
 What belongs here: what a request's fields are, and what makes a line bad. Whether the request can be met (its campaign,
-its attributes) is decided when it is dealt with.
+its attributes) is decided when it is dealt with. A line with `inbox` is an answer (`inbox_answer`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from journey.event_rows import LONGEST_NAME
+from journey.inbox_answer import read_answer
 from journey.json_rows import json_objects
 from journey.rows import MOST_RAW, bad_frame, text_of
 
@@ -28,40 +29,76 @@ REQUESTS = {
     "attributes": pl.String(),
 }
 
+#: Answers of the inbox. `content` is JSON: what is said, without who says it to whom.
+ANSWERS = {
+    "line": pl.Int64(),
+    "uuid": pl.String(),
+    "contact_id": pl.String(),
+    "sender": pl.String(),
+    "author": pl.String(),
+    "content": pl.String(),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class RequestRows:
-    """`frame`: REQUESTS in the file's order. `bad`: lines that were not taken (BAD)."""
+    """`frame`: REQUESTS, and `answers`: ANSWERS, in the file's order. `bad`: lines that were not taken (BAD)."""
 
     frame: pl.DataFrame
+    answers: pl.DataFrame
     bad: pl.DataFrame
 
 
-def read_requests(lines: Iterable[tuple[int, bytes]]) -> RequestRows:
-    """Requests from lines (number, bytes) of NDJSON. Keys that are no field of a request are passed over."""
+def read_requests(lines: Iterable[tuple[int, bytes]], senders: Collection[str] = ()) -> RequestRows:
+    """Requests from lines (number, bytes) of NDJSON. Keys that are no field of a request are passed over. An answer
+    comes from one of `senders`."""
     objects, bad = json_objects(lines)
     rows: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     wrong: list[tuple[int, str, str]] = []
     for number, text, value in objects:
-        row, problem = _request(value)
+        is_answer = "inbox" in value
+        row, problem = _answer(value, senders) if is_answer else _request(value)
         if problem is None:
-            rows.append({"line": number, **row})
+            (answers if is_answer else rows).append({"line": number, **row})
         else:
             wrong.append((number, problem, text.decode("utf-8", "replace")[:MOST_RAW]))
     whole = pl.concat([bad, bad_frame(wrong)]).sort("line", maintain_order=True)
-    return RequestRows(pl.DataFrame(rows, schema=REQUESTS), whole)
+    return RequestRows(pl.DataFrame(rows, schema=REQUESTS), pl.DataFrame(answers, schema=ANSWERS), whole)
+
+
+def _answer(value: dict[str, Any], senders: Collection[str]) -> tuple[dict[str, str], str | None]:
+    """An answer, or what is wrong with it."""
+    uuid, problem = _name(value, "request_uuid")
+    if problem is not None:
+        return {}, problem
+    try:
+        found = read_answer(value["inbox"])
+    except ValueError as error:
+        return {}, str(error)
+    if found.sender not in senders:
+        return {}, f"inbox.sender: there is no sender `{found.sender[:LONGEST_NAME]}` in estafette.yaml"
+    who = {"contact_id": found.contact_id, "sender": found.sender, "author": found.author}
+    return {"uuid": uuid, **who, "content": found.content()}, None
+
+
+def _name(value: dict[str, Any], field: str) -> tuple[str, str | None]:
+    """A name out of a request, or what is wrong with it."""
+    text = text_of(value.get(field)) if isinstance(value.get(field), str | int) else None
+    if text is None or not text.strip():
+        return "", f"there is no {field}"
+    if len(text) > LONGEST_NAME:
+        return "", f"{field} is longer than {LONGEST_NAME} characters"
+    return text.strip(), None
 
 
 def _request(value: dict[str, Any]) -> tuple[dict[str, str], str | None]:
     """A request, or what is wrong with it."""
     row: dict[str, str] = {}
     for name, field in (("uuid", "request_uuid"), ("campaign", "campaign")):
-        text = text_of(value.get(field)) if isinstance(value.get(field), str | int) else None
-        if text is None or not text.strip():
-            return {}, f"there is no {field}"
-        if len(text) > LONGEST_NAME:
-            return {}, f"{field} is longer than {LONGEST_NAME} characters"
-        row[name] = text.strip()
+        row[name], problem = _name(value, field)
+        if problem is not None:
+            return {}, problem
     given = [kind for kind in KINDS if value.get(kind) is not None]
     if len(given) != 1:
         found = " and ".join(f"`{kind}`" for kind in given) or "none"

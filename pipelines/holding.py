@@ -49,8 +49,10 @@ WHERE r.replied_at > :since AND m.state || '' = 'held' AND m.held_why = 'silent_
 _RETIME = """UPDATE message SET state = ?, held_why = CASE WHEN ? THEN 'silent_hours' WHEN held_why = 'silent_hours'
   THEN NULL ELSE held_why END, due_at = ?, quiet_at = ?, expires_at = ? WHERE id = ? AND state IN ('planned', 'held')"""
 _OVER = """
-SELECT m.id, m.body_file, m.body_row, m.held_why FROM campaign c CROSS JOIN message m ON m.campaign = c.name
-WHERE c.stopped_at IS NULL AND c.live AND m.state IN ('planned', 'held') AND m.expires_at < ?
+SELECT m.id, m.body_file, m.body_row, m.held_why
+FROM (SELECT name FROM campaign WHERE stopped_at IS NULL AND live UNION ALL SELECT '') c
+CROSS JOIN message m ON m.campaign = c.name
+WHERE m.state IN ('planned', 'held') AND m.expires_at < ?
 """
 _DISABLED = """
 SELECT m.id FROM template_hold h CROSS JOIN message m ON m.template = h.name AND m.language = h.language

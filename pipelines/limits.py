@@ -46,7 +46,8 @@ def limited(home: Home, campaign: Campaign, step: MessageStep, people: pl.DataFr
         return _in_window(home, campaign.sender, people, now)
     cap, whose = _cap(home, campaign, message)
     people = people.with_columns(counted=pl.lit(cap != "ignore"), window_until=pl.lit(None, pl.Int64))
-    people = _held_out(home, message, people)
+    if not campaign.by_hand:
+        people = _held_out(home, message, people)
     return _capped(home, cap, whose, people, now) if isinstance(cap, FrequencyCap) else people
 
 

@@ -186,7 +186,8 @@ def _part(home: Home, part: pl.DataFrame, spec: MessageSpec) -> pl.DataFrame:
 
 
 def _texts(home: Home, campaign: Campaign, message: TextMessage, group: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Free text: what is refused for marketing only is not refused here."""
+    """Free text: what is refused for marketing only is not refused here. Whoever wrote is answered by a person whether
+    or not they ever opted in, unless they opted out of everything."""
     try:
         spec = text_spec(home, campaign, message)
     except ProjectError as error:  # `check` has kept such a campaign from being live
@@ -198,6 +199,8 @@ def _texts(home: Home, campaign: Campaign, message: TextMessage, group: pl.DataF
     people = people.with_columns(refusals(home, people, now))
     bodies = render(spec, people, default_timezone=home.project.settings.timezone)
     refused = pl.col("refusal").is_not_null() & ~pl.col("refusal_marketing_only")
+    if campaign.by_hand:
+        refused = refused & (pl.col("refusal") == SkipReason.opted_out)
     settled = bodies.with_columns(
         pl.when(refused).then("refusal").otherwise("skip_reason").alias("skip_reason"),
         pl.when(refused).then("refusal_detail").otherwise("skip_detail").alias("skip_detail"),

@@ -71,5 +71,5 @@ def take_in_files(home: Home, lease: Lease, now: datetime, *, final: bool = Fals
         contacts=contacts,
         events=take_in_events(home.landing, home.events, home.contacts, rules, lease, now, wall, final),
         coupons=take_in_coupons(home.landing, rules.timezone, lease, now, wall, final),
-        requests=take_in_requests(home.landing, lease, now, wall, final),
+        requests=take_in_requests(home.landing, settings.senders, lease, now, wall, final),
     )

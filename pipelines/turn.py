@@ -10,6 +10,7 @@ from datetime import datetime
 from pipelines.advance import advance
 from pipelines.enter import enter
 from pipelines.holding import hold_and_expire
+from pipelines.inbox import answer
 from pipelines.letting_in import Entered
 from pipelines.plan import plan
 from pipelines.signals import look_at_events, look_back
@@ -79,5 +80,6 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     taken = take_in(home, lease, now, final=final)
     left, entered = let_in(home, lease, now)
     settle(home, lease, now)
+    answered = answer(home, lease, now)
     moved, planned = move(home, lease, now)
-    return Turn(taken, entered, left + moved, planned)
+    return Turn(taken, entered, left + moved, answered + planned)

@@ -36,6 +36,8 @@ UNION ALL
 SELECT campaign, from_step, 'arrived', NULL, count(*)
 FROM participant_steps WHERE to_step <> 'end' GROUP BY ALL;
 
+DELETE FROM counted WHERE campaign IS NULL;  -- what people sent by hand
+
 CREATE TEMP TABLE answers AS
 SELECT DISTINCT campaign, step, contact_id, (replied_at AT TIME ZONE getvariable('zone'))::DATE AS day
 FROM replies WHERE campaign IS NOT NULL AND NOT late AND kind <> 'reaction';

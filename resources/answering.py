@@ -261,11 +261,18 @@ def _answer(row: Any, message: Sent | None = None) -> Answer:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
+def _about(message: Sent) -> tuple[Any, ...]:
+    """The message, its passage and place; one that a person sent by hand has only itself."""
+    if not message.campaign:
+        return message.id, None, None, None
+    return message.id, message.participant_id, message.campaign, message.step
+
+
 def _write(tx: sa.Connection, found: Iterable[tuple[Answer, Sent | None, bool]]) -> None:
     made: list[tuple[Any, ...]] = []
     changed: list[tuple[Any, ...]] = []
     for one, message, late in found:
-        about = (message.id, message.participant_id, message.campaign, message.step) if message else (None,) * 4
+        about = _about(message) if message else (None,) * 4
         at = max(one.replied_at, message.attempted_at) if message else one.replied_at
         if one.id is None:
             row = (one.wamid, one.contact_id, one.sender, one.kind, one.payload, one.text, one.quoted, one.received_at)

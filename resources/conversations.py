@@ -61,7 +61,7 @@ LEFT JOIN message m ON m.id = p.value ->> 1 LEFT JOIN reply r ON r.id = p.value 
 _STAMP = """
 SELECT (SELECT coalesce(max(id), 0) FROM reply),
   (SELECT coalesce(max((SELECT max(m.attempted_at) FROM message m WHERE m.campaign = c.name
-    AND m.attempted_at IS NOT NULL)), 0) FROM campaign c)
+    AND m.attempted_at IS NOT NULL)), 0) FROM (SELECT name FROM campaign UNION ALL SELECT '') c)
 """
 _STAMPS = """
 SELECT p.value,

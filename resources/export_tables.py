@@ -25,6 +25,7 @@ class Exported:
     renamed: Mapping[str, str] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
     extra: Mapping[str, pl.DataType] = field(default_factory=dict)
+    of_campaigns: frozenset[str] = frozenset()  # null in rows that people made by hand, whose campaign is ''
     grows: bool = False  # rows are only ever added, by writers that set no mark; a change or a deletion must set one
 
     @property
@@ -46,10 +47,15 @@ class Exported:
 
     @property
     def query(self) -> str:
-        columns = ", ".join(f'"{self.renamed.get(name, name)}" AS "{name}"' for name in self.schema)
+        columns = ", ".join(f'{self._read(name)} AS "{name}"' for name in self.schema)
         return f"SELECT {columns} FROM {self.name} WHERE id >= ? AND id < ? ORDER BY id"
 
+    def _read(self, name: str) -> str:
+        column = f'"{self.renamed.get(name, name)}"'
+        return f"CASE WHEN campaign <> '' THEN {column} END" if name in self.of_campaigns else column
 
+
+_OF_CAMPAIGNS = frozenset({"participant_id", "campaign", "version", "step", "visit"})
 _MILLIONTH = Decimal("0.000001")
 EXPORTED: tuple[Exported, ...] = (
     Exported("participant", schemas.PARTICIPANTS, {"participant_id": "id"}),
@@ -59,9 +65,10 @@ EXPORTED: tuple[Exported, ...] = (
         {"message_id": "id"},
         absent=frozenset({"body"}),
         extra={"body_file": pl.Int64(), "body_row": pl.Int64()},
+        of_campaigns=_OF_CAMPAIGNS,
     ),
     Exported("reply", schemas.REPLIES, extra={"sender": pl.String()}),
-    Exported("skip", schemas.SKIPS),
+    Exported("skip", schemas.SKIPS, of_campaigns=_OF_CAMPAIGNS),
     Exported("coupon", schemas.COUPONS),
     Exported("click", schemas.CLICKS, grows=True),
     Exported("goal", schemas.GOALS, grows=True),

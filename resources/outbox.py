@@ -25,6 +25,9 @@ from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 
+INBOX = ""
+"""The campaign of what people send by hand: nothing stops it but a stopped sender."""
+
 RETRY_SECONDS = (2.0, 10.0, 40.0)
 """Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
 
@@ -71,7 +74,8 @@ class Turn:
 _CANDIDATES = """
 SELECT m.priority, m.due_at, m.id, m.uid, m.copy, m.category, m.body_file, m.body_row, m.expires_at, m.held_why,
        m.contact_id, m.window_until, sc.scope AS contact_scope, sp.scope AS phone_scope,
-       u.phone IS NOT NULL AS unreachable, m.category = 'MARKETING' AND EXISTS (SELECT 1 FROM message x
+       m.campaign = '' AND m.kind = 'text' AS by_hand, u.phone IS NOT NULL AS unreachable,
+       m.category = 'MARKETING' AND EXISTS (SELECT 1 FROM message x
          WHERE x.error_code = 131049 AND x.contact_id = m.contact_id AND x.failed_at > ?) AS capped
 FROM message m
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
@@ -84,9 +88,10 @@ ORDER BY m.priority, m.due_at, m.id
 LIMIT ?
 """
 _CLAIMABLE = """
-FROM campaign c CROSS JOIN message m ON m.campaign = c.name
+FROM (SELECT name FROM campaign WHERE live AND stopped_at IS NULL UNION ALL SELECT '') c
+CROSS JOIN message m ON m.campaign = c.name
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
-WHERE c.live AND c.stopped_at IS NULL AND m.sender = ? AND m.state = 'planned' AND m.due_at <= ?
+WHERE m.sender = ? AND m.state = 'planned' AND m.due_at <= ?
   AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL"""
 _STAMP = """UPDATE message SET state = 'attempted', attempted_at = ?, attempted_wall = ?, lane = ?, held_why = NULL
   WHERE id = ?"""
@@ -158,11 +163,12 @@ class Outbox:
         return claimed, len(skips)
 
     def _candidates(self, tx: sa.Connection, want: int, now: int, wall: int) -> list[sa.Row[Any]]:
-        """The next `want` of every campaign that may send, in the order of all: priority, due time, id."""
+        """The next `want` of every campaign that may send, and of the inbox, in the order of all: priority, due time,
+        id."""
         may = sa.select(campaigns.c.name).where(campaigns.c.live, campaigns.c.stopped_at.is_(None))
         rows: list[sa.Row[Any]] = []
         capped = now - CAPPED // timedelta(microseconds=1)
-        for name in tx.execute(may).scalars().all():
+        for name in (INBOX, *tx.execute(may).scalars()):
             params = (capped, self.sender, name, now, wall, now, self.shares, self.share, want)
             rows += tx.exec_driver_sql(_CANDIDATES, params).all()
         return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
@@ -171,11 +177,11 @@ class Outbox:
 def _refusal(tx: sa.Connection, row: sa.Row[Any], sender: str, now: int) -> tuple[SkipReason, str | None] | None:
     """Why a message that is next may not go out after all."""
     for scope in (row.contact_scope, row.phone_scope):
-        if scope == Scope.file:
+        if scope == Scope.file and not row.by_hand:
             return SkipReason.not_opted_in, "withdrawn by a contact file after the message was planned"
         if scope == Scope.all or (scope == Scope.marketing and row.category == "MARKETING"):
             return SkipReason.opted_out, f"opted out of {scope} after the message was planned"
-    if row.unreachable:
+    if row.unreachable and not row.by_hand:
         return SkipReason.invalid_phone, f"Meta said {UNDELIVERABLE} of this phone"
     if row.capped:
         return SkipReason.meta_marketing_cap, f"Meta said {MARKETING_CAP} of this person after the message was planned"
@@ -232,6 +238,11 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
     by: dict[Action | None, list[Settled]] = {}
     for one in settled:
         by.setdefault(one.outcome.action if one.outcome is not None else None, []).append(one)
+    if Action.hold_campaign in by:  # what no campaign sent has none that could wait
+        held = by.pop(Action.hold_campaign)
+        by_hand = _of_inbox(tx, [one.id for one in held])
+        for one in held:
+            by.setdefault(Action.final if one.id in by_hand else Action.hold_campaign, []).append(one)
     back = [one.id for one in by.pop(None, [])]
     if back:
         tx.exec_driver_sql(_HAND_BACK, [(0, i) for i in back])
@@ -346,6 +357,10 @@ def _stop_campaigns(tx: sa.Connection, ids: Sequence[int], outcome: Outcome, now
         .where(campaigns.c.name.in_(names), campaigns.c.stopped_at.is_(None))
         .values(stopped_at=now, stopped_why=why)
     )
+
+
+def _of_inbox(tx: sa.Connection, ids: Sequence[int]) -> set[int]:
+    return {int(r.id) for r in select_in(tx, f"SELECT id FROM message WHERE campaign = '{INBOX}' AND id IN :ids", ids)}
 
 
 def _hold_templates(tx: sa.Connection, ids: Sequence[int], status: str, code: int | None, now: int) -> None:

@@ -1,10 +1,10 @@
-"""The requests that came in: API entries that somebody asked for, each known by its uuid.
+"""The requests that came in: API entries that somebody asked for, and answers of the inbox, each known by its uuid.
 
 What belongs here: taking request files in. What a line says is `journey.request_rows`; what becomes of a request is
-with the pass (`pipelines.requests`). A request whose uuid is known changes nothing, whatever it says.
+with the pass (`pipelines.requests`, `pipelines.inbox`). One whose uuid is known changes nothing, whatever it says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,17 +17,18 @@ from resources.contact_intake import TakenFile, UnreadableFile, readable, readin
 from resources.landing import Cursor, FileStat, Landing
 from resources.ledger import BULK, Lease
 from resources.quarantine import put_aside, put_aside_in_bulk
-from resources.tables import request
+from resources.tables import answer, request
 
 
 def take_in_requests(
-    landing: Landing, lease: Lease | None, now: datetime, wall: float, final: bool = False
+    landing: Landing, senders: Collection[str], lease: Lease | None, now: datetime, wall: float, final: bool = False
 ) -> list[TakenFile]:
-    """Takes in every pending request file, oldest first; arguments as `take_in_contacts`."""
+    """Takes in every pending request file, oldest first; `senders` are those of the settings, the other arguments as
+    `take_in_contacts`."""
     taken = []
     for stat in landing.pending(wall, ["requests"]):
         try:
-            taken.append(_take(landing, stat, lease, now, wall, final))
+            taken.append(_take(landing, stat, senders, lease, now, wall, final))
         except FileNotFoundError:  # renamed or removed since it was listed
             continue
         except UnreadableFile as error:
@@ -35,7 +36,10 @@ def take_in_requests(
     return taken
 
 
-def _take(landing: Landing, stat: FileStat, lease: Lease | None, now: datetime, wall: float, final: bool) -> TakenFile:
+def _take(
+    landing: Landing, stat: FileStat, senders: Collection[str], lease: Lease | None, now: datetime, wall: float,
+    final: bool,
+) -> TakenFile:  # fmt: skip
     taken = TakenFile(stat.kind, stat.name)
     with reading():
         copied = landing.copy_of(stat)
@@ -46,7 +50,7 @@ def _take(landing: Landing, stat: FileStat, lease: Lease | None, now: datetime, 
     if stat.form != "ndjson":
         raise UnreadableFile(f"`{stat.path.suffix}` is not for requests; use .ndjson")
     for chunk in readable(landing.chunks(stat, wall, final)):
-        for read, cursor in _parts(read_requests(chunk.lines), chunk.cursor):
+        for read, cursor in _parts(read_requests(chunk.lines, senders), chunk.cursor):
             taken = _write(landing, stat, taken, read, cursor, lease, now)
     return taken
 
@@ -54,10 +58,11 @@ def _take(landing: Landing, stat: FileStat, lease: Lease | None, now: datetime, 
 def _parts(read: RequestRows, cursor: Cursor) -> Iterator[tuple[RequestRows, Cursor | None]]:
     """What one transaction may hold; the cursor comes with the last part."""
     start = 0
-    while read.frame.height - start > BULK:
-        yield RequestRows(read.frame.slice(start, BULK), read.bad.clear()), None
+    while max(read.frame.height, read.answers.height) - start > BULK:
+        part = RequestRows(read.frame.slice(start, BULK), read.answers.slice(start, BULK), read.bad.clear())
+        yield part, None
         start += BULK
-    yield RequestRows(read.frame.slice(start), read.bad), cursor
+    yield RequestRows(read.frame.slice(start), read.answers.slice(start), read.bad), cursor
 
 
 def _write(
@@ -68,18 +73,25 @@ def _write(
     if bad.height > BULK:
         quarantined = put_aside_in_bulk(landing.ledger, lease, stat.kind, stat.shown, bad, now)
         bad = bad.clear()
-    rows = [
-        {**row, "source": stat.shown, "taken_at": to_us(now)}
-        for row in read.frame.select(pl.exclude("line")).iter_rows(named=True)
-    ]
+    rows, answers = (
+        [
+            {**row, "source": stat.shown, "taken_at": to_us(now)}
+            for row in frame.select(pl.exclude("line")).iter_rows(named=True)
+        ]
+        for frame in (read.frame, read.answers)
+    )
     with landing.ledger.write(lease) as tx:
-        new = max(0, tx.execute(insert(request).on_conflict_do_nothing(), rows).rowcount) if rows else 0
+        new = sum(
+            max(0, tx.execute(insert(table).on_conflict_do_nothing(), some).rowcount)
+            for table, some in ((request, rows), (answer, answers))
+            if some
+        )
         quarantined += put_aside(tx, stat.kind, stat.shown, bad, now)
         taken = replace(
             taken,
-            rows=taken.rows + len(rows) + read.bad.height,
+            rows=taken.rows + len(rows) + len(answers) + read.bad.height,
             new=taken.new + new,
-            unchanged=taken.unchanged + len(rows) - new,
+            unchanged=taken.unchanged + len(rows) + len(answers) - new,
             quarantined=taken.quarantined + quarantined,
         )
         if cursor is not None:  # its counts are those of before this pass

@@ -151,6 +151,15 @@ class Stage:
             log.write(json.dumps({"campaign": campaign, "request_uuid": uuid, **more}) + "\n")
         return self
 
+    def answers(self, contact: str, uuid: str = "a1", *, author: str = "anna", **more: Any) -> "Stage":
+        """A person answers in the inbox; `more` as text=…, or template=…, language=…"""
+        folder = self.path / "landing/requests"
+        folder.mkdir(exist_ok=True)
+        inbox = {"contact_id": contact, "sender": "main", "author": author, **more}
+        with (folder / "inbox.ndjson").open("a") as log:
+            log.write(json.dumps({"request_uuid": uuid, "inbox": inbox}) + "\n")
+        return self
+
     def reload(self) -> "Stage":
         self.home.reload()
         return self

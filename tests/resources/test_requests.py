@@ -19,7 +19,7 @@ def put(stage: Stage, *lines: object, file: str = "log.ndjson", end: str = "\n")
     texts = [one if isinstance(one, str) else json.dumps(one) for one in lines]
     with (stage.path / "landing/requests" / file).open("a") as log:
         log.write("\n".join(texts) + end)
-    return take_in_requests(stage.home.landing, stage.lease, stage.now, stage.wall, False)
+    return take_in_requests(stage.home.landing, ["main"], stage.lease, stage.now, stage.wall, False)
 
 
 def asked(uuid="r1", **more):
@@ -89,7 +89,7 @@ def test_a_line_that_is_not_whole_yet_waits(stage):
     assert stage.rows("SELECT uuid FROM request") == [("a",)]
     with (stage.path / "landing/requests/log.ndjson").open("a") as log:
         log.write('1"]}'[-3:] + "\n")
-    take_in_requests(stage.home.landing, stage.lease, stage.now, stage.wall, False)
+    take_in_requests(stage.home.landing, ["main"], stage.lease, stage.now, stage.wall, False)
     assert stage.rows("SELECT uuid FROM request") == [("a",), ("b",)]
 
 
