@@ -117,12 +117,16 @@ def _every_journey(tx: sa.Connection) -> None:
 
 
 def _answers(tx: sa.Connection) -> None:
-    """2 → 3: what people write in the inbox."""
+    """2 → 3: what people write in the inbox; what a restore must remember; what reading again needs."""
     for statement in (
         """CREATE TABLE answer (id INTEGER NOT NULL PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, contact_id TEXT NOT NULL,
             sender TEXT NOT NULL, content TEXT NOT NULL, author TEXT NOT NULL, source TEXT NOT NULL,
             taken_at BIGINT NOT NULL, done_at BIGINT, outcome TEXT)""",
         "CREATE INDEX answer_open ON answer (id) WHERE done_at IS NULL",
+        "ALTER TABLE early_status ADD COLUMN uid BIGINT",
+        "CREATE INDEX early_status_uid ON early_status (uid) WHERE uid IS NOT NULL",
+        "ALTER TABLE quarantine ADD COLUMN header TEXT",
+        "CREATE TABLE doubt (participant_id INTEGER NOT NULL PRIMARY KEY, step TEXT NOT NULL)",
     ):
         tx.exec_driver_sql(statement)
 

@@ -10,7 +10,7 @@ from resources.tables.around_messages import click, coupon, link, sender, spent,
 from resources.tables.coming_in import answer, event_cursor, landing_file, quarantine, request
 from resources.tables.journeys import campaign, goal, met, occurrence, participant, schedule, visited, waiting_entry
 from resources.tables.keeping import dirty, export, lake_file, lease, meta
-from resources.tables.messages import early_status, message, reply, skip
+from resources.tables.messages import doubt, early_status, message, reply, skip
 from resources.tables.metadata import SCHEMA_VERSION, metadata
 from resources.tables.people import consent_history, property, suppression, unreachable
 
@@ -22,6 +22,7 @@ __all__ = [
     "consent_history",
     "coupon",
     "dirty",
+    "doubt",
     "early_status",
     "event_cursor",
     "export",

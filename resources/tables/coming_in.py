@@ -24,7 +24,8 @@ landing_file = sa.Table(
     sa.UniqueConstraint("kind", "name"),
 )
 
-#: What could not be read, once per (source, file, line, reason, raw).
+#: What could not be read, once per (source, file, line, reason, raw). `header` is the first line of a CSV file, without
+#: which its rows mean nothing. What reads in the end has no row here any more.
 quarantine = sa.Table(
     "quarantine",
     metadata,
@@ -36,6 +37,7 @@ quarantine = sa.Table(
     sa.Column("raw", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False, unique=True),
     sa.Column("quarantined_at", sa.BigInteger, nullable=False),
+    sa.Column("header", sa.Text),
 )
 
 #: How far the events have been looked at, by whom: `journeys` (goals, exit_on, wait_for), or `trigger:CAMPAIGN:PLACE`.

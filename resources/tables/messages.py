@@ -176,7 +176,9 @@ skip = sa.Table(
     sa.UniqueConstraint("participant_id", "step", "visit"),
 )
 
-#: A status that came before its message's wamid was known; joined when the outcome comes, else kept as it is.
+#: A status that came before its message's wamid was known; joined when the outcome comes, else kept as it is. `uid` is
+#: that of the message it names, where the ledger has no such message: after a restore, one that went out and is planned
+#: anew finds it there.
 early_status = sa.Table(
     "early_status",
     metadata,
@@ -186,6 +188,21 @@ early_status = sa.Table(
     sa.Column("received_at", sa.BigInteger, nullable=False),
     sa.Column("error_code", sa.Integer),
     sa.Column("error_title", sa.Text),
+    sa.Column("uid", sa.BigInteger),
+)
+sa.Index(
+    "early_status_uid",
+    early_status.c.uid,
+    sqlite_where=early_status.c.uid.is_not(None),
+    postgresql_where=early_status.c.uid.is_not(None),
+)
+
+#: A passage that may have gone on, beyond what a restored ledger knows, from this step.
+doubt = sa.Table(
+    "doubt",
+    metadata,
+    sa.Column("participant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.Text, nullable=False),
 )
 
 #: One inbound message (a reply, a button, a reaction), once per wamid. `quoted` is the wamid that it quotes; whose
