@@ -131,4 +131,44 @@ def _answers(tx: sa.Connection) -> None:
         tx.exec_driver_sql(statement)
 
 
-MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _every_journey, 2: _answers}
+def _limits(tx: sa.Connection) -> None:
+    """2 → 3, too: what limits a sender, and what a campaign may cost."""
+    for statement in (
+        "ALTER TABLE campaign ADD COLUMN cost_above BIGINT",
+        "ALTER TABLE campaign ADD COLUMN cost_currency TEXT",
+        "ALTER TABLE sender ADD COLUMN phone_number_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE sender ADD COLUMN waba_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE sender ADD COLUMN portfolio TEXT NOT NULL DEFAULT 'main'",
+        *(
+            f"ALTER TABLE sender ADD COLUMN {name} {kind}"
+            for name, kind in (
+                ("stated_limit", "BIGINT"),
+                ("messaging_limit", "BIGINT"),
+                ("limit_at", "BIGINT"),
+                ("display_phone", "TEXT"),
+                ("quality", "TEXT"),
+                ("status", "TEXT"),
+                ("news_at", "BIGINT"),
+                ("asked_at", "BIGINT"),
+                ("paused_at", "BIGINT"),
+                ("paused_until", "BIGINT"),
+                ("paused_why", "TEXT"),
+                ("excused", "TEXT"),
+            )
+        ),
+        "CREATE TABLE portfolio (name TEXT NOT NULL PRIMARY KEY, people BIGINT NOT NULL, counted_at BIGINT)",
+        """CREATE TABLE reached (portfolio TEXT NOT NULL, phone TEXT NOT NULL, message_id INTEGER NOT NULL,
+            last_at BIGINT NOT NULL, before_at BIGINT, PRIMARY KEY (portfolio, phone))""",
+        "CREATE INDEX reached_over ON reached (portfolio, last_at)",
+        "CREATE INDEX message_limited ON message (sender, campaign, priority, due_at, id)"
+        " WHERE state = 'held' AND held_why = 'messaging_limit'",
+    ):
+        tx.exec_driver_sql(statement)
+
+
+def _third(tx: sa.Connection) -> None:
+    _answers(tx)
+    _limits(tx)
+
+
+MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _every_journey, 2: _third}

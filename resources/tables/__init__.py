@@ -6,7 +6,7 @@ never.
 """
 
 from resources.tables.access import idempotency, login_attempt, session, token, user, user_seen
-from resources.tables.around_messages import click, coupon, link, sender, spent, template_hold
+from resources.tables.around_messages import click, coupon, link, portfolio, reached, sender, spent, template_hold
 from resources.tables.coming_in import answer, event_cursor, landing_file, quarantine, request
 from resources.tables.journeys import campaign, goal, met, occurrence, participant, schedule, visited, waiting_entry
 from resources.tables.keeping import dirty, export, lake_file, lease, meta
@@ -39,8 +39,10 @@ __all__ = [
     "metadata",
     "occurrence",
     "participant",
+    "portfolio",
     "property",
     "quarantine",
+    "reached",
     "reply",
     "request",
     "schedule",

@@ -1,4 +1,4 @@
-"""What belongs to messages: coupon codes, counted links, money, senders and templates on hold."""
+"""What belongs to messages: coupon codes, counted links, money, senders with their limits, and templates on hold."""
 
 import sqlalchemy as sa
 
@@ -70,6 +70,9 @@ spent = sa.Table(
 )
 
 #: A sender's pace and whether it may send. `pace` is the messages a second in force (AIMD under the configured one).
+#: What Meta said of the number: `messaging_limit` (people in 24 hours; -1 is no limit, null not known), as of `limit_at`;
+#: `quality` and `status`, as of `news_at`. `stated_limit` is the settings' and wins. Bulk rests from `paused_at` to
+#: `paused_until` (null: until the news are good), for `paused_why`; `excused` is the reason that an operator said yes to.
 sender = sa.Table(
     "sender",
     metadata,
@@ -80,7 +83,46 @@ sender = sa.Table(
     sa.Column("stopped_at", sa.BigInteger),
     sa.Column("stopped_code", sa.Integer),
     sa.Column("stopped_why", sa.Text),
+    sa.Column("phone_number_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("waba_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("portfolio", sa.Text, nullable=False, server_default="main"),
+    sa.Column("stated_limit", sa.BigInteger),
+    sa.Column("messaging_limit", sa.BigInteger),
+    sa.Column("limit_at", sa.BigInteger),
+    sa.Column("display_phone", sa.Text),  # digits only
+    sa.Column("quality", sa.Text),
+    sa.Column("status", sa.Text),
+    sa.Column("news_at", sa.BigInteger),
+    sa.Column("asked_at", sa.BigInteger),  # wall; when Meta was last asked for the number
+    sa.Column("paused_at", sa.BigInteger),
+    sa.Column("paused_until", sa.BigInteger),
+    sa.Column("paused_why", sa.Text),
+    sa.Column("excused", sa.Text),
 )
+
+#: The senders that share one messaging limit. `people` is how many rows of `reached` it has; `counted_at` null: nobody
+#: keeps them now, because there is no limit.
+portfolio = sa.Table(
+    "portfolio",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("people", sa.BigInteger, nullable=False),
+    sa.Column("counted_at", sa.BigInteger),
+)
+
+#: Whom a portfolio has written to of late outside a service window: who counts for the messaging limit, until 24 hours
+#: after `last_at`. `before_at` is what `last_at` was before `message_id`, which gives its place back where it certainly
+#: never went out.
+reached = sa.Table(
+    "reached",
+    metadata,
+    sa.Column("portfolio", sa.Text, primary_key=True),
+    sa.Column("phone", sa.Text, primary_key=True),
+    sa.Column("message_id", sa.Integer, nullable=False),
+    sa.Column("last_at", sa.BigInteger, nullable=False),
+    sa.Column("before_at", sa.BigInteger),
+)
+sa.Index("reached_over", reached.c.portfolio, reached.c.last_at)
 
 #: A template that Meta refused to send (paused, disabled): its messages are held until it is seen approved again.
 template_hold = sa.Table(

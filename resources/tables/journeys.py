@@ -16,6 +16,8 @@ campaign = sa.Table(
     sa.Column("stopped_at", sa.BigInteger),
     sa.Column("stopped_why", sa.Text),
     sa.Column("resumed_at", sa.BigInteger),  # `stop_if` counts from here: whoever resumes has said yes to what was
+    sa.Column("cost_above", sa.BigInteger),  # `stop_if.cost_above` of the live version, in millionths
+    sa.Column("cost_currency", sa.Text),
 )
 
 #: One firing of an audience entry. The segment is evaluated once into `audience_file` (rows ordered by the time at

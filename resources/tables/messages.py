@@ -115,6 +115,17 @@ sa.Index(
     sqlite_where=sa.and_(message.c.state == "held", message.c.held_why == "silent_hours"),
     postgresql_where=sa.and_(message.c.state == "held", message.c.held_why == "silent_hours"),
 )
+#: What the messaging limit holds, in the order in which it goes on.
+sa.Index(
+    "message_limited",
+    message.c.sender,
+    message.c.campaign,
+    message.c.priority,
+    message.c.due_at,
+    message.c.id,
+    sqlite_where=sa.and_(message.c.state == "held", message.c.held_why == "messaging_limit"),
+    postgresql_where=sa.and_(message.c.state == "held", message.c.held_why == "messaging_limit"),
+)
 #: What may go out until silent hours begin, by when they do.
 sa.Index(
     "message_quiet",
