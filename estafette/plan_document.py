@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from journey.campaign import Campaign
 from journey.clock import civil_time, show_duration, zone
+from journey.growth import outgrown
 from journey.pricing import prices
 from journey.reach import reach
 from journey.reasons import held
@@ -299,6 +300,11 @@ def _notes(home: Home, found: Rehearsal, cost: Sequence[dict[str, Any]]) -> Iter
             yield (
                 f"The audience of {one.segment} ({one.rows:,}) is above stop_if.audience_above"
                 f" ({limits.audience_above:,}): a real run enters nobody and stops {name}; `estafette resume {name}`"
+                " says yes."
+            )
+        elif (grown := outgrown(one.rows, one.earlier, limits.audience_grows)) is not None:
+            yield (
+                f"{grown[:1].upper()}{grown[1:]}: a real run enters nobody and stops {name}; `estafette resume {name}`"
                 " says yes."
             )
     if limits.cost_above is not None:

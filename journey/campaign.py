@@ -104,10 +104,12 @@ class Goal(EventMatch):
 
 
 class StopIf(Model):
-    """What stops the campaign by itself. `failures_above` is a share of the attempts (0.05), looked at from 200 on;
-    `cost_above` is (amount, ISO 4217 currency)."""
+    """What stops the campaign by itself. `audience_grows`: so many times the median of the last audiences, None: never;
+    `failures_above` is a share of the attempts (0.05), looked at from 200 on; `cost_above` is (amount, ISO 4217
+    currency)."""
 
     audience_above: int | None = None
+    audience_grows: float | None = 10.0
     failures_above: float | None = None
     cost_above: tuple[Decimal, str] | None = None
 

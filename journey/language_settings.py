@@ -16,6 +16,7 @@ from journey.language_basics import EventFile, spelling
 from journey.language_rules import CapOrIgnore, Share, SilentHoursRule
 from journey.reading import FileModel, SomeTime, example, wrong, wrong_within
 
+_TIMES = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?x")
 _MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Z]{3})")
 
 
@@ -66,19 +67,42 @@ Money = Annotated[
 ]
 
 
+def _times(value: object) -> float | None:
+    """`10x` as 10.0; `none` as None."""
+    if value is None or value == "none" or isinstance(value, float):
+        return value if isinstance(value, float) else None
+    found = _TIMES.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or float(found[1]) <= 1:
+        raise wrong("how many times the usual size is wanted here", "Write a number above 1 and an x: 10x; or none.")
+    return float(found[1])
+
+
+Times = Annotated[
+    float | None,
+    PlainValidator(_times),
+    WithJsonSchema({"type": "string", "pattern": f"^({_TIMES.pattern}|none)$", "examples": ["10x", "none"]}),
+]
+
+
 class StopIfFile(FileModel):
     """What stops the campaign by itself, like `estafette stop`, until someone says `estafette resume`."""
 
     model_config = example({"audience_above": 50000, "failures_above": "5%", "cost_above": "200 EUR"})
 
     audience_above: int | None = Field(None, ge=1, description="Before anyone of a larger audience enters.")
+    audience_grows: Times = Field(
+        StopIf().audience_grows,
+        description="Before anyone enters of an audience so many times as large as usual (the median of the last"
+        " occurrences), and at least 1,000 people larger; none: however large.",
+        json_schema_extra={"default": "10x"},
+    )
     failures_above: Share | None = Field(None, description="When more of its messages fail, from 200 attempts on: 5%.")
     cost_above: Money | None = Field(None, description="When its messages cost more, by the rate card: 200 EUR.")
 
     @model_validator(mode="after")
     def _something(self) -> "StopIfFile":
-        if self.audience_above is None and self.failures_above is None and self.cost_above is None:
-            mend = "Write `audience_above`, `failures_above` or `cost_above`, or remove it."
+        if not self.model_fields_set:
+            mend = "Write `audience_above`, `audience_grows`, `failures_above` or `cost_above`, or remove it."
             raise wrong("this `stop_if` stops nothing", mend)
         if self.cost_above is not None and self.cost_above[0] == 0:
             raise wrong_within((("cost_above",), "the first message would cost more than that", "Write an amount."))

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from journey.campaign import AudienceEntry, Campaign
 from journey.clock import from_us, to_us
 from journey.entry import INSTANT, candidates
+from journey.growth import LAST
 from journey.problems import SegmentError
 from journey.schedule import CONTACT, Occurrence, due_occurrence, enter_times, too_late
 from journey.words import EntryKind, EntryOutcome
@@ -182,7 +183,8 @@ def _let_in(
     if row.done_at is not None:
         return
     asking = occurrences.update().where(this).values(asked_at=to_us(now))
-    if row.asked_at is None and ask_before(home, lease, campaign, row.rows, asking, now, result):
+    earlier = earlier_sizes(home, row) if row.asked_at is None and row.position == 0 else []
+    if row.asked_at is None and ask_before(home, lease, campaign, row.rows, asking, now, result, earlier):
         return
     people = pl.read_parquet(home.lake.path(row.audience_file), glob=False).slice(row.position)
     waiting = people.filter(pl.col("enter_at") > now)
@@ -203,6 +205,14 @@ def _let_in(
 
     rows = candidates(people.with_columns(place=pl.lit(row.entry), occurrence=pl.lit(row.name)))
     let_in(home, lease, campaign, EntryKind.audience, taken_over(home, rows), now, result, then)
+
+
+def earlier_sizes(home: Home, row: Row) -> list[int]:
+    """How many people the last occurrences of an occurrence's entry had, the newest first."""
+    mine = (occurrences.c.campaign == row.campaign) & (occurrences.c.entry == row.entry) & (occurrences.c.id < row.id)
+    evaluated = sa.select(occurrences.c.rows).where(mine, occurrences.c.audience_file.is_not(None))
+    with home.ledger.read() as tx:
+        return [int(rows) for rows in tx.execute(evaluated.order_by(occurrences.c.id.desc()).limit(LAST)).scalars()]
 
 
 def _finish(home: Home, lease: Lease, occurrence_id: int, now: datetime) -> None:

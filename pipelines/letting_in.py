@@ -5,7 +5,7 @@ the writing: 5,000 rows a transaction, with their rows of `entries`, and with wh
 to come in is found by `triggers`, `requests`, `audiences` and `waiting`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.entry import INSIDE, PASSED, WAITING, allowance, candidates, judge, re_entry_rule
+from journey.growth import outgrown
 from journey.phones import stranger_id
 from journey.words import EntryKind, EntryOutcome, LeaveReason, ParticipantState
 from resources.home import Home
@@ -111,14 +112,21 @@ def refuse(
 
 
 def ask_before(
-    home: Home, lease: Lease, campaign: Campaign, size: int, asking: sa.Update, now: datetime, result: Entered
+    home: Home, lease: Lease, campaign: Campaign, size: int, asking: sa.Update, now: datetime, result: Entered,
+    earlier: Sequence[int] = (),
 ) -> bool:  # fmt: skip
-    """Whether an audience of `size` is above `stop_if.audience_above`. Then the campaign is stopped before anyone
-    enters, and `asking` (which writes down that it was asked, once) is run with that: whoever resumes says yes."""
-    most = campaign.settings.stop_if.audience_above
-    if most is None or size <= most:
-        return False
-    why = f"an audience of {size:,} is above {most:,} (stop_if.audience_above); to resume is to say yes"
+    """Whether an audience of `size` is above `stop_if.audience_above`, or has outgrown the `earlier` ones. Then the
+    campaign is stopped before anyone enters, and `asking` (which writes down that it was asked, once) is run with that:
+    whoever resumes says yes."""
+    rule = campaign.settings.stop_if
+    if rule.audience_above is not None and size > rule.audience_above:
+        asked = f"an audience of {size:,} is above {rule.audience_above:,} (stop_if.audience_above)"
+    else:
+        grown = outgrown(size, earlier, rule.audience_grows)
+        if grown is None:
+            return False
+        asked = grown
+    why = f"{asked}; to resume is to say yes"
     with home.ledger.write(lease) as tx:
         tx.execute(asking)
         mine = (campaigns.c.name == campaign.name) & campaigns.c.stopped_at.is_(None)

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from journey.campaign import ApiEntry, AudienceEntry, Campaign, Entry, TriggerEntry
 from journey.clock import to_us
 from journey.words import EntryOutcome, SkipReason
-from pipelines.audiences import add_occurrence
+from pipelines.audiences import add_occurrence, earlier_sizes
 from pipelines.letting_in import ENTRIES
 from pipelines.turn import turn
 from resources.ledger import Lease
@@ -92,12 +92,14 @@ SELECT pool, count(*), sum(state = 'free' AND (expires_at IS NULL OR expires_at 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """What an audience entry found: `rows` people, and `left_out` rows without a known contact."""
+    """What an audience entry found: `rows` people, and `left_out` rows without a known contact. `earlier`: how many it
+    found the last times."""
 
     segment: str
     occurrence: str
     rows: int
     left_out: int
+    earlier: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,10 @@ def rehearse(home: ThrowAway, name: str) -> Rehearsal:
     return Rehearsal(
         campaign,
         now,
-        tuple(Audience(segment, str(row.name), int(row.rows), int(row.left_out)) for segment, row in segments),
+        tuple(
+            Audience(segment, str(row.name), int(row.rows), int(row.left_out), tuple(earlier_sizes(home, row)))
+            for segment, row in segments
+        ),
         tuple(entry for _, entry in campaign.triggers()),
         any(isinstance(one, ApiEntry) for one in campaign.entries),
         entries.filter(mine),

@@ -70,9 +70,10 @@ spent = sa.Table(
 )
 
 #: A sender's pace and whether it may send. `pace` is the messages a second in force (AIMD under the configured one).
-#: What Meta said of the number: `messaging_limit` (people in 24 hours; -1 is no limit, null not known), as of `limit_at`;
-#: `quality` and `status`, as of `news_at`. `stated_limit` is the settings' and wins. Bulk rests from `paused_at` to
-#: `paused_until` (null: until the news are good), for `paused_why`; `excused` is the reason that an operator said yes to.
+#: What Meta said of the number: `messaging_limit` (people in 24 hours; -1 is no limit, null: not known), as of
+#: `limit_at`; `quality` and `status`, as of `news_at`. `stated_limit` is the settings' and wins. Bulk rests from
+#: `paused_at` to `paused_until` (null: until the news are good), for `paused_why`; `excused` is the reason that an
+#: operator said yes to.
 sender = sa.Table(
     "sender",
     metadata,
