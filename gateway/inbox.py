@@ -47,6 +47,7 @@ class Row:
     name: str
     phone: str
     when: datetime
+    short: str
     theirs: bool
     waiting: bool
     unread: int
@@ -254,6 +255,7 @@ def _row(one: "Conversation", person: "Person | None", now: datetime, library: A
         (person.name if person is not None else "") or phone or one.contact_id,
         phone,
         from_us(one.at),
+        t.short_time(from_us(one.at), now),
         one.theirs,
         one.waiting,
         one.unread,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EVERY = 1.0  # seconds between two looks
 QUIET = 15.0  # seconds after which a stream says that it is still there
-SENDING = 10.0  # seconds between two marks of the list that say only that more was sent; replies are told at once
+SENDING = 5.0  # seconds between two marks of the list that say only what became of messages; replies are told at once
 LENGTH = 600.0  # seconds of a stream; the browser then asks again, and shows again who it is
 MOST = 300  # streams
 LIST = ""  # what whoever has the list open listens to; else a contact's id

@@ -48,7 +48,7 @@ class PageRoute(APIRoute):
             except SendTo as elsewhere:
                 return RedirectResponse(elsewhere.target, 303)
             except Refused as refused:
-                response = error_page(request, refused.status, refused.sentence)
+                response = error_page(request, refused.status, words_of(request).sentence(refused.sentence)[0])
                 if refused.retry_after is not None:
                     response.headers["Retry-After"] = str(refused.retry_after)
                 return response

@@ -6,13 +6,12 @@ template is gone) says so. The texts are `words`; what is read is `resources.thr
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gateway.words import Words
 from journey.clock import from_us
-from journey.codes import Code, explain
 from journey.shown import ShownMessage, show
 from journey.template import Template
 from journey.words import Held, MessageState, SkipReason
@@ -54,7 +53,8 @@ class ButtonView:
 @dataclass(frozen=True, slots=True)
 class Bubble:
     """One entry. `kind` is message, reply or skip, `day` and `clock` when it was. `title` and `said` are what a reply's
-    kind or a skip's reason means; `mark`, `mark_text` and `code` what became of a message."""
+    kind or a skip's reason means; `mark` and `mark_text` what became of a message. `error` is a failure's title and
+    what it means, or nothing and the detail of a skip, in the language `error_language`."""
 
     kind: str
     day: str
@@ -72,8 +72,8 @@ class Bubble:
     mark: str = ""
     sign: str = ""
     mark_text: str = ""
-    code: Code | None = None
-    error: str = ""
+    error: tuple[str, str] = ("", "")
+    error_language: str = ""
 
     @property
     def campaign_path(self) -> str:
@@ -149,9 +149,15 @@ def _message(entry: "Entry", library: Library, bodies: Bodies, t: Words) -> Bubb
         mark=mark,
         sign=SIGNS.get(mark, ""),
         mark_text=_became(row, mark, t),
-        code=explain(row.error_code) if mark == "failed" else None,
-        error=row.error_title or "",
+        error=_failed(row, t) if mark == "failed" else ("", ""),
+        error_language=t.language,
     )
+
+
+def _failed(row: Any, t: Words) -> tuple[str, str]:
+    """What Meta's code is called, with the code, and what it means."""
+    title, meaning = t.code(row.error_code)
+    return (title if row.error_code is None else f"{title} ({row.error_code})"), meaning
 
 
 def _became(row: Any, mark: str, t: Words) -> str:
@@ -166,7 +172,14 @@ def _became(row: Any, mark: str, t: Words) -> str:
         "failed": row.failed_at,
     }.get(mark)
     text = t(f"inbox_mark_{mark}")
-    return f"{text} · {t.time(from_us(at))}" if at is not None else text
+    if at is None:
+        return text
+    when, said = from_us(at), from_us(row.at)
+    return f"{text} · {t.clock(when) if _day(when, t) == _day(said, t) else t.time(when)}"
+
+
+def _day(moment: datetime, t: Words) -> object:
+    return moment.astimezone(t.zone).date()
 
 
 def _held(why: str, t: Words) -> str:
@@ -192,6 +205,7 @@ def _reply(entry: "Entry", _library: Library, _bodies: Bodies, t: Words) -> Bubb
 
 def _skip(entry: "Entry", _library: Library, _bodies: Bodies, t: Words) -> Bubble:
     row = entry.row
+    detail, language = t.sentence(row.detail or "") if row.reason != SkipReason.not_opted_in else ("", "")
     return Bubble(
         "skip",
         *_when(row.at, t),
@@ -199,7 +213,8 @@ def _skip(entry: "Entry", _library: Library, _bodies: Bodies, t: Words) -> Bubbl
         row.step,
         said=t.skip(row.reason)[0],
         title=row.reason,
-        error=row.detail or "",
+        error=("", detail),
+        error_language=language,
     )
 
 

@@ -15,6 +15,7 @@ from gateway.words_codes_fr import CODES as CODES_FR
 from gateway.words_en import TEXTS as ENGLISH
 from gateway.words_fr import ENDS, MENDS, SKIPS
 from gateway.words_fr import TEXTS as FRENCH
+from gateway.words_sentences_fr import french
 from journey.codes import explain
 from journey.reasons import ENDS as ENDS_EN
 from journey.reasons import SKIPS as SKIPS_EN
@@ -64,6 +65,18 @@ class Words:
         month = _MONTHS[self.language][at.month - 1]
         return f"{at.day} {month} {at.year}, {at:%H:%M}"
 
+    def clock(self, moment: datetime) -> str:
+        """Only its time of day."""
+        return f"{moment.astimezone(self.zone):%H:%M}"
+
+    def short_time(self, moment: datetime, now: datetime) -> str:
+        """As short as a list needs it: the time today, else the day, with its year where that is another one."""
+        at, today = moment.astimezone(self.zone), now.astimezone(self.zone)
+        if at.date() == today.date():
+            return self.clock(moment)
+        day = f"{at.day} {_MONTHS[self.language][at.month - 1]}"
+        return day if at.year == today.year else f"{day} {at.year}"
+
     def duration(self, length: timedelta) -> str:
         """A length of time in its largest whole unit."""
         seconds = int(length.total_seconds())
@@ -88,6 +101,12 @@ class Words:
             return CODES_FR[code]
         known = explain(code)
         return known.title, known.sentence
+
+    def sentence(self, text: str) -> tuple[str, str]:
+        """A sentence that was written in English elsewhere, and the language in which it is shown: this one where its
+        form is known."""
+        known = text if self.language == "en" else french(text)
+        return (known, self.language) if known is not None else (text, "en")
 
     def end(self, reason: str) -> str:
         """What the reason of a leaving means."""

@@ -61,7 +61,9 @@ LEFT JOIN message m ON m.id = p.value ->> 1 LEFT JOIN reply r ON r.id = p.value 
 _STAMP = """
 SELECT (SELECT coalesce(max(id), 0) FROM reply),
   (SELECT coalesce(max((SELECT max(m.attempted_at) FROM message m WHERE m.campaign = c.name
-    AND m.attempted_at IS NOT NULL)), 0) FROM (SELECT name FROM campaign UNION ALL SELECT '') c)
+    AND m.attempted_at IS NOT NULL)), 0) FROM (SELECT name FROM campaign UNION ALL SELECT '') c),
+  (SELECT count(*) FROM message WHERE state IN ('attempted', 'unknown')),
+  (SELECT coalesce(sum("offset"), 0) FROM landing_file WHERE kind = 'webhooks')
 """
 _STAMPS = """
 SELECT p.value,
@@ -155,11 +157,11 @@ def unread(tx: sa.Connection, user: str, contact_id: str) -> int:
 
 
 def stamps(tx: sa.Connection, contacts: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Marks that change when something does: of the list (the newest reply and the last attempt, with a dot between),
-    and of each of these conversations."""
-    reply, attempted = tx.exec_driver_sql(_STAMP).one()
+    """Marks that change when something does: of the list (the newest reply, and after a dot how far was sent, how many
+    are in flight, and how far Meta's reports were read), and of each of these conversations."""
+    reply, *sent = tx.exec_driver_sql(_STAMP).one()
     rows = tx.exec_driver_sql(_STAMPS, (json.dumps(list(contacts)),)).all() if contacts else []
-    return f"{reply}.{attempted}", {row[0]: "-".join(str(one) for one in row[1:]) for row in rows}
+    return f"{reply}.{'-'.join(map(str, sent))}", {row[0]: "-".join(str(one) for one in row[1:]) for row in rows}
 
 
 def campaigns_sent(tx: sa.Connection) -> list[str]:

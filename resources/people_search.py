@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from resources.home import Home
 
 NAMES = ("name", "first_name", "last_name")
-MOST = 5_000
+MOST = 2_000
 """People that one search may find; a search that finds more is to be made narrower."""
 NEWEST = 100_000
 """Replies whose texts are looked through."""
@@ -53,8 +53,8 @@ def search(home: "Home", words: str) -> list[str]:
     if not wanted:
         return []
     columns = name_columns(home)
-    texts = [pl.col(one).cast(pl.String).fill_null("") for one in columns]
-    whole = _folded(pl.concat_str(*texts, separator=" ")) if texts else pl.lit("")
+    names = [pl.col(one).cast(pl.String).fill_null("") for one in columns]
+    whole = _folded(pl.concat_str(*names, separator=" ")) if names else pl.lit("")
     found = whole.str.contains(wanted, literal=True) | (
         pl.col("contact_id").str.to_lowercase() == words.strip().lower()
     )
@@ -64,7 +64,9 @@ def search(home: "Home", words: str) -> list[str]:
     contacts = home.contacts.current(["contact_id", "phone", *columns]).filter(found.fill_null(False)).head(MOST)
     ids = contacts.select("contact_id").collect(engine="streaming").to_series().to_list()
     replies = home.ledger.frame(_TEXTS, {"contact_id": pl.String, "text": pl.String}, (NEWEST,))
-    said = replies.filter(_folded(pl.col("text")).str.contains(wanted, literal=True).fill_null(False))
+    texts = replies.select(pl.col("text").unique()).drop_nulls()  # many people write the same
+    fitting = texts.filter(_folded(pl.col("text")).str.contains(wanted, literal=True)).to_series()
+    said = replies.filter(pl.col("text").is_in(fitting.implode()))
     return list(dict.fromkeys([*said["contact_id"].to_list(), *ids]))[:MOST]
 
 
