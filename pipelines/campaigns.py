@@ -8,6 +8,7 @@ taken in after it was seen.
 import hashlib
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from journey.campaign import ApiEntry, Campaign, Entry
 from journey.clock import to_us
+from journey.pricing import MILLION
 from pipelines.places import TRIGGER, cursor_name, follow
 from pipelines.signals import meet_anew
 from resources.events import EventMark
@@ -46,10 +48,10 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
         looking = {row.name: int(row.position) for row in tx.execute(sa.select(cursors))}
         mark = home.events.mark(tx)
         for name, campaign in live.items():
+            values = {"version": campaign.version, "live": True, **_cost(campaign)}
             if name not in known:
-                tx.execute(campaigns.insert().values(name=name, version=campaign.version, live_since=at, live=True))
-            elif (known[name].version, known[name].live) != (campaign.version, True):
-                values = {"version": campaign.version, "live": True}
+                tx.execute(campaigns.insert().values(name=name, live_since=at, **values))
+            elif {key: getattr(known[name], key) for key in values} != values:
                 tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
             for place, digest in _entries(campaign):
                 if seen.get((name, place)) != digest:
@@ -76,15 +78,21 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
 
 def _news(tx: sa.Connection, live: dict[str, Campaign]) -> bool:
     """Whether the ledger does not know the live campaigns as they are."""
-    columns = (campaigns.c.name, campaigns.c.version)
-    known = {(row.name, row.version) for row in tx.execute(sa.select(*columns).where(campaigns.c.live))}
-    if known != {(name, campaign.version) for name, campaign in live.items()}:
+    columns = (campaigns.c.name, campaigns.c.version, campaigns.c.cost_above, campaigns.c.cost_currency)
+    known = {tuple(row) for row in tx.execute(sa.select(*columns).where(campaigns.c.live))}
+    if known != {(name, campaign.version, *_cost(campaign).values()) for name, campaign in live.items()}:
         return True
     seen = {(row.campaign, row.entry, row.digest) for row in tx.execute(sa.select(schedules))}
     looking = set(tx.execute(sa.select(cursors.c.name)).scalars())
     return any(
         (name, place, digest) not in seen for name, campaign in live.items() for place, digest in _entries(campaign)
     ) or any(cursor_name(name, place) not in looking for name, one in live.items() for place, _ in one.triggers())
+
+
+def _cost(campaign: Campaign) -> dict[str, Any]:
+    """What a campaign may cost (`stop_if.cost_above`), as whoever claims its messages asks for it."""
+    amount, currency = campaign.settings.stop_if.cost_above or (None, None)
+    return {"cost_above": None if amount is None else int(amount * MILLION), "cost_currency": currency}
 
 
 def _entries(campaign: Campaign) -> list[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """stop_if: campaigns that stop by themselves, because too much fails or it costs too much.
 
 What belongs here: what each pass looks at while a campaign runs. It then stops like `estafette stop`, with the reason;
-`resume` says yes to what was, and counting begins anew. `audience_above` is asked before anyone enters (`enter`).
+`resume` says yes to what was, and counting begins anew. `audience_above` and `audience_grows` are asked before anyone
+enters (`letting_in`); the cost is asked for at every claim as well (`resources.spending`).
 """
 
 from datetime import datetime
@@ -10,10 +11,9 @@ import sqlalchemy as sa
 
 from journey.campaign import Campaign
 from journey.clock import to_us
-from journey.pricing import MILLION
 from resources.home import Home
 from resources.ledger import Lease
-from resources.spending import spent
+from resources.spending import budget_of
 from resources.tables import campaign as campaigns
 
 ENOUGH = 200
@@ -34,9 +34,11 @@ def stop_by_rule(home: Home, lease: Lease, now: datetime) -> dict[str, str]:
         return {}
     stopped: dict[str, str] = {}
     with home.ledger.read() as tx:  # asked each second while a pass is live, and hardly ever to be written
-        query = sa.select(campaigns.c.name, campaigns.c.resumed_at)
-        for row in tx.execute(query.where(campaigns.c.name.in_(list(ruled)), campaigns.c.stopped_at.is_(None))).all():
-            why = _too_many_failures(tx, ruled[row.name], row.resumed_at or 0) or _too_expensive(tx, ruled[row.name])
+        query = sa.select(campaigns).where(campaigns.c.name.in_(list(ruled)), campaigns.c.stopped_at.is_(None))
+        for row in tx.execute(query).all():
+            budget = budget_of(tx, row)
+            why = _too_many_failures(tx, ruled[row.name], row.resumed_at or 0)
+            why = why or (budget.overspent if budget is not None else None)
             if why is not None:
                 stopped[row.name] = why
     for name, why in stopped.items():
@@ -59,14 +61,3 @@ def _too_many_failures(tx: sa.Connection, campaign: Campaign, since: int) -> str
         return None
     shares = f"more than the {limit * 100:g}% of stop_if"
     return f"{failed:,} of {attempts:,} attempts failed, {shares} (failures_above)"
-
-
-def _too_expensive(tx: sa.Connection, campaign: Campaign) -> str | None:
-    limit = campaign.settings.stop_if.cost_above
-    if limit is None:
-        return None
-    amount, currency = limit
-    cost = spent(tx, campaign.name, currency)
-    if cost <= amount * MILLION:
-        return None
-    return f"it cost {cost / MILLION:,.2f} {currency}, more than the {amount:,f} {currency} of stop_if (cost_above)"

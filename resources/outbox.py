@@ -73,7 +73,8 @@ class Turn:
 
 _CANDIDATES = """
 SELECT m.priority, m.due_at, m.id, m.uid, m.copy, m.category, m.body_file, m.body_row, m.expires_at, m.held_why,
-       m.contact_id, m.window_until, sc.scope AS contact_scope, sp.scope AS phone_scope,
+       m.campaign, m.contact_id, m.price, m.currency, m.window_until,
+       sc.scope AS contact_scope, sp.scope AS phone_scope,
        m.campaign = '' AND m.kind = 'text' AS by_hand, u.phone IS NOT NULL AS unreachable,
        m.category = 'MARKETING' AND EXISTS (SELECT 1 FROM message x
          WHERE x.error_code = 131049 AND x.contact_id = m.contact_id AND x.failed_at > ?) AS capped
@@ -145,13 +146,17 @@ class Outbox:
         return Turn(tuple(claimed), pace / self.shares, stopped, skipped)
 
     def _claim(self, tx: sa.Connection, want: int, now: int, wall: int) -> tuple[list[Claimed], int]:
-        rows = self._candidates(tx, want, now, wall)
+        budgets = self._budgets(tx, now)
+        rows = self._candidates(tx, budgets, want, now, wall)
         claimed, stamps = [], []
         skips: list[tuple[int, SkipReason, str | None]] = []
         for row in rows:
             reason = _refusal(tx, row, self.sender, now)
             if reason is not None:
                 skips.append((row.id, *reason))
+                continue
+            budget = budgets[row.campaign]
+            if budget is not None and not budget.take(row.price, row.currency):
                 continue
             stamps.append((now, wall, self._lane, row.id))
             claimed.append(Claimed(row.id, row.uid, row.copy, row.body_file, row.body_row))
@@ -162,13 +167,24 @@ class Outbox:
             skip(tx, skips, now)
         return claimed, len(skips)
 
-    def _candidates(self, tx: sa.Connection, want: int, now: int, wall: int) -> list[sa.Row[Any]]:
-        """The next `want` of every campaign that may send, and of the inbox, in the order of all: priority, due time,
-        id."""
-        may = sa.select(campaigns.c.name).where(campaigns.c.live, campaigns.c.stopped_at.is_(None))
+    def _budgets(self, tx: sa.Connection, now: int) -> dict[str, spending.Budget | None]:
+        """The campaigns that may send, and the inbox, each with what it may cost (None: anything). One that has cost
+        more is stopped; one whose messages on the way may take it there waits for what becomes of them."""
+        running = sa.select(campaigns).where(campaigns.c.live, campaigns.c.stopped_at.is_(None))
+        found: dict[str, spending.Budget | None] = {INBOX: None}
+        for row in tx.execute(running).all():
+            budget = spending.budget_of(tx, row)
+            if budget is None or not spending.stop_overspent(tx, row, budget, now):
+                found[row.name] = budget
+        return found
+
+    def _candidates(
+        self, tx: sa.Connection, names: Collection[str], want: int, now: int, wall: int
+    ) -> list[sa.Row[Any]]:
+        """The next `want` of all campaigns in `names`, in the order of all: priority, due time, id."""
         rows: list[sa.Row[Any]] = []
         capped = now - CAPPED // timedelta(microseconds=1)
-        for name in (INBOX, *tx.execute(may).scalars()):
+        for name in names:
             params = (capped, self.sender, name, now, wall, now, self.shares, self.share, want)
             rows += tx.exec_driver_sql(_CANDIDATES, params).all()
         return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]

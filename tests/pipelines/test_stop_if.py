@@ -1,5 +1,7 @@
 """What messages cost by the rate card, and campaigns that stop by themselves."""
 
+from resources.ledger import US
+from resources.outbox import Outbox, Settled
 from resources.stopping import resume_campaign
 from tests.stage import OFFER, accepted, person, refused, unknown
 
@@ -96,3 +98,46 @@ def test_a_share_of_failures_that_is_just_reached_stops_nothing(make_home):
     stage.send(want=190)
     stage.turn()
     assert stage.home.stopped_campaigns() == {}
+
+
+COSTLY = OFFER.replace("steps:", "settings: {stop_if: {cost_above: 0.2 EUR}}\nsteps:")
+
+
+def test_a_budget_stops_with_the_message_that_takes_it_over_however_many_are_claimed_at_once(make_home):
+    stage = rates(make_home(contacts=900, campaigns=[COSTLY]), *PRICES)
+    stage.run()
+    assert len(stage.send(want=500)) == 3, "2 cost 0.14 EUR, the third takes it to 0.21"
+    assert stage.send(want=500) == []
+    assert stage.home.stopped_campaigns() == {
+        "offer": "it cost 0.21 EUR, more than the 0.2 EUR of stop_if (cost_above)"
+    }, "no pass was needed for it: lanes go on for minutes by themselves"
+
+
+def test_what_is_on_its_way_counts_in_the_budget_in_every_lane(make_home):
+    stage = rates(make_home(contacts=40, campaigns=[COSTLY]), *PRICES)
+    stage.run()
+    lanes = []
+    for share in range(2):
+        lease = stage.home.ledger.take(f"send:main:{share}/2", "test")
+        lanes.append(Outbox(stage.home.ledger, lease, "main", share, 2, 80.0))
+    wall = int(stage.wall * US)
+    first, second = (lane.turn([], 2, stage.us, wall).claimed for lane in lanes)
+    assert len(first) + len(second) == 3
+    lanes[0].turn([Settled(one.id, refused(130472)(one)) for one in first], 0, stage.us, wall)
+    assert len(lanes[1].turn([], 9, stage.us, wall).claimed) == 2, "what Meta refused costs nothing"
+
+
+def test_what_may_have_gone_out_counts_as_spent(make_home):
+    stage = rates(make_home(contacts=9, campaigns=[COSTLY]), *PRICES)
+    stage.run()
+    stage.send(unknown)
+    assert stage.send() == []
+    assert "offer" in stage.home.stopped_campaigns()
+
+
+def test_a_budget_that_is_lowered_holds_for_what_was_planned_before(make_home):
+    stage = rates(make_home(contacts=9), *PRICES)
+    stage.run()
+    assert stage.states() == {"planned": 9}
+    stage.campaign(COSTLY).turn()
+    assert len(stage.send()) == 3
