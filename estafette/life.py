@@ -21,6 +21,7 @@ from journey.codes import explain
 from journey.words import EntryOutcome, LeaveReason, SkipReason
 from resources.home import Home
 from resources.tables import (
+    answer,
     click,
     consent_history,
     coupon,
@@ -75,7 +76,7 @@ def life(home: Home, contact_id: str, campaign: str | None) -> list[Item]:
             *_consent(_rows(tx, consent_history, contact_id, None)),
             *_entries(entries, {row.id: row.key for row in people if row.key}),
             *_messages(tx, _rows(tx, message, contact_id, campaign), places),
-            *_skips(_rows(tx, skip, contact_id, campaign), places),
+            *_skips(tx, _rows(tx, skip, contact_id, campaign), places),
             *_replies(tx, _rows(tx, reply, contact_id, campaign), places),
             *_clicks(_rows(tx, click, contact_id, campaign), places),
             *_goals(_rows(tx, goal, contact_id, campaign)),
@@ -219,6 +220,7 @@ def _messages(tx: sa.Connection, rows: Sequence[sa.Row[Any]], places: _Place) ->
     codes = {one.id: f"{one.pool} {one.code}" for one in tx.execute(sa.select(coupon).where(claimed))}
     for row in rows:
         place = places.of(row.participant_id, row.step, row.visit)
+        whose, about = _whose(row, row.author or "")
         told = f"{row.template} ({row.language})" if row.template is not None else "a text"
         data = {"message_id": row.id, "state": row.state, "template": row.template, "language": row.language}
         texts: list[tuple[int | None, str, str]] = [(row.planned_at, _planned(row, told, codes.get(row.coupon_id)), "")]
@@ -240,8 +242,7 @@ def _messages(tx: sa.Connection, rows: Sequence[sa.Row[Any]], places: _Place) ->
         for number, (at, text, mend) in enumerate(texts):
             if at is not None:
                 yield Item(
-                    from_us(at), "message", f"{row.step}: {text}", row.campaign, row.participant_id, row.step, mend,
-                    data, (place, _rank("message", number)),
+                    from_us(at), "message", f"{whose}: {text}", *about, mend, data, (place, _rank("message", number)),
                 )  # fmt: skip
 
 
@@ -258,14 +259,26 @@ def _ended(tx: sa.Connection, participant_id: int) -> int | None:
     return tx.execute(sa.select(participant.c.left_at).where(participant.c.id == participant_id)).scalar()
 
 
-def _skips(rows: Sequence[sa.Row[Any]], places: _Place) -> Iterator[Item]:
+def _whose(row: sa.Row[Any], author: str) -> tuple[str, tuple[str | None, int | None, str | None]]:
+    """Whose message it is: that of a step, with (campaign, participant, step), or a person's in the inbox, of none."""
+    if row.campaign:
+        return row.step, (row.campaign, row.participant_id, row.step)
+    return f"{author or 'somebody'} in the inbox", (None, None, None)
+
+
+def _skips(tx: sa.Connection, rows: Sequence[sa.Row[Any]], places: _Place) -> Iterator[Item]:
+    by_hand = sa.select(answer.c.uuid, answer.c.author).where(
+        answer.c.uuid.in_([r.step for r in rows if not r.campaign])
+    )
+    authors = {one.uuid: one.author for one in tx.execute(by_hand)}
     for row in rows:
         known = reasons.SKIPS[SkipReason(row.reason)] if row.reason in set(SkipReason) else reasons.Reason(row.reason)
         detail = f" ({row.detail})" if row.detail else ""
         place = (places.of(row.participant_id, row.step, row.visit), _rank("skip"))
+        whose, about = _whose(row, authors.get(row.step, ""))
         yield Item(
-            from_us(row.skipped_at), "skip", f"{row.step}: skipped, {row.reason}: {known.what}{detail}", row.campaign,
-            row.participant_id, row.step, known.mend, {"reason": row.reason, "detail": row.detail}, place,
+            from_us(row.skipped_at), "skip", f"{whose}: skipped, {row.reason}: {known.what}{detail}", *about,
+            known.mend, {"reason": row.reason, "detail": row.detail}, place,
         )  # fmt: skip
 
 

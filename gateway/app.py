@@ -72,7 +72,7 @@ def create_app(
     app.include_router(look_routes())
     app.include_router(signing_in_routes(store))
     app.include_router(campaign_routes(store))
-    app.include_router(inbox_routes(store, app.state.watch))
+    app.include_router(inbox_routes(store, app.state.watch, requests))
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

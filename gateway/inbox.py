@@ -1,99 +1,43 @@
-"""The inbox: conversations, and one of them as both sides saw it.
+"""The inbox: conversations, one of them as both sides saw it, and answering in it.
 
-What belongs here: the doors, and what they read. What was said and what became of it comes from the ledger, so that it
-is fresh; who somebody is, from the contacts. Everything that a contact wrote is shown as text.
+What belongs here: the doors; what their pages show is read by `inbox_view`. Everything that a contact wrote is shown as
+text. An answer is a line of the landing zone, on disk before the page says so; the next pass plans it like every
+message.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.background import BackgroundTask
 
 from gateway.answers import Refused
+from gateway.composing import NotSent
 from gateway.inbox_events import LIST, Watch
+from gateway.inbox_view import answer_line, conversation, overview_of
+from gateway.log import LandingLog, LogError
 from gateway.look import PageRoute, error_page, page, words_of
-from gateway.signing_in import Visitor, signed_in
-from gateway.store import Store
+from gateway.signing_in import Visitor, read_form, signed_in
+from gateway.store import Store, busy
 from gateway.words import Words
-from journey.clock import from_us, to_us
 
 if TYPE_CHECKING:
-    from gateway.thread_view import Bubble
-    from resources.conversations import Conversation, Place
+    from resources.conversations import Place
     from resources.home import Home
-    from resources.people_search import Person
-    from resources.thread import Thread
 
 SLOW = 30.0  # seconds that a search may take
 LONGEST_SEARCH, LONGEST_ID = 200, 1_000
 SHOWN = ("all", "open", "waiting")
-PREVIEW = 120  # characters
 
 Viewer = Annotated[Visitor, Depends(signed_in("viewer"))]
+Agent = Annotated[Visitor, Depends(signed_in("agent"))]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A conversation in the list. `title` is what kind of reply it was; `sign` and `mark` are of a message of ours."""
-
-    path: str
-    name: str
-    phone: str
-    when: datetime
-    short: str
-    theirs: bool
-    waiting: bool
-    unread: int
-    said: str
-    title: str
-    mark: str
-    sign: str
-    left: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """The list: `after` is where it goes on; `empty` says that there is no conversation at all."""
-
-    rows: list[Row]
-    after: "Place | None"
-    campaigns: list[str]
-    zone: ZoneInfo
-    empty: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The 24 h after somebody wrote to a sender: until when, and how much is left."""
-
-    sender: str
-    until: datetime
-    left: str
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One conversation; None for `person` where nobody has this id any more."""
-
-    person: "Person | None"
-    phone: str
-    bubbles: "list[Bubble]"
-    before: "Place | None"
-    windows: list[Window]
-    consent: tuple[str, str, datetime | None]
-    unread: int
-    zone: ZoneInfo
-
-
-def inbox_routes(store: Store, watch: Watch) -> APIRouter:
-    """The pages of the inbox and their news."""
+def inbox_routes(store: Store, watch: Watch, requests: LandingLog) -> APIRouter:
+    """The pages of the inbox and their news. `requests` is the log that answers are written to."""
     routes = APIRouter(route_class=PageRoute)
 
     @routes.get("/inbox", include_in_schema=False, response_model=None)
@@ -105,7 +49,7 @@ def inbox_routes(store: Store, watch: Watch) -> APIRouter:
         mark = await watch.mark(LIST)
         language = words_of(request).language
         found = await store.read(
-            lambda home: _overview(store, home, who.name, words, show, campaign, after, language), SLOW
+            lambda home: overview_of(store, home, who.name, words, show, campaign, after, language), SLOW
         )
         request.state.words = Words(language, found.zone)
         chosen = {"q": words, "show": show if show != "all" else "", "campaign": campaign}
@@ -136,12 +80,34 @@ def inbox_routes(store: Store, watch: Watch) -> APIRouter:
 
     @routes.get("/inbox/{contact:path}", include_in_schema=False, response_model=None)
     async def one(contact: str, request: Request, who: Viewer) -> Response:
-        before = _place(request.query_params.get("before", ""))
+        return await show(contact, request, who, request.query_params)
+
+    @routes.post("/inbox/{contact:path}", include_in_schema=False, response_model=None)
+    async def answer(contact: str, request: Request, who: Agent) -> Response:
+        form = await read_form(request, who.csrf)
+        if not contact or len(contact) > LONGEST_ID:
+            return error_page(request, 404, words_of(request)("inbox_nobody"))
+        t = words_of(request)
+        try:
+            made, line = await store.read(lambda home: answer_line(store, home, contact, who.name, form, t), SLOW)
+        except NotSent as error:
+            return await show(contact, request, who, form, str(error))
+        try:
+            await requests.append(line)
+        except LogError as error:
+            raise busy(f"It could not be kept ({error}).") from error
+        return RedirectResponse(f"/inbox/{quote(contact, safe='')}?{urlencode({'sent': made})}#newest", 303)
+
+    async def show(contact: str, request: Request, who: Visitor, asked: Mapping[str, str], error: str = "") -> Response:
+        """The page of a conversation. With an `error`, `asked` is the form that was posted."""
+        before = _place(asked.get("before", ""))
         if not contact or len(contact) > LONGEST_ID:
             return error_page(request, 404, words_of(request)("inbox_nobody"))
         mark = await watch.mark(contact)
         language = words_of(request).language
-        found = await store.read(lambda home: _thread(store, home, who.name, contact, before, language), SLOW)
+        found = await store.read(
+            lambda home: conversation(store, home, who.name, contact, before, language, asked, error), SLOW
+        )
         t = request.state.words = Words(language, found.zone)
         if found.person is None and not found.bubbles and before is None:
             return error_page(request, 404, t("inbox_nobody"))
@@ -149,6 +115,7 @@ def inbox_routes(store: Store, watch: Watch) -> APIRouter:
         response = page(
             request,
             "thread.html",
+            400 if error else 200,
             contact=contact,
             name=found.person.name if found.person is not None else "",
             phone=found.phone,
@@ -160,6 +127,10 @@ def inbox_routes(store: Store, watch: Watch) -> APIRouter:
             consent=found.consent,
             events=f"/inbox/events?{urlencode({'contact': contact})}",
             mark=mark if before is None else None,
+            here=path,
+            box=found.box,
+            pending=found.pending,
+            longest=found.longest,
         )
         if found.unread and before is None:
             response.background = BackgroundTask(_note, store, who.name, contact)
@@ -196,143 +167,3 @@ async def _note(store: Store, user: str, contact: str) -> None:
         await store.write(change)
     except Refused:
         return
-
-
-# in threads
-
-
-def _overview(
-    store: Store,
-    home: "Home",
-    user: str,
-    words: str,
-    show: str,
-    campaign: str,
-    after: "Place | None",
-    language: str,
-) -> Listed:
-    from resources.conversations import Asked, campaigns_sent, conversations
-    from resources.people_search import people, search
-
-    project = store.project(home)
-    zone = ZoneInfo(project.settings.timezone)
-    asked = Asked(
-        user,
-        campaign or None,
-        show == "open",
-        show == "waiting",
-        search(home, words) if words else None,
-        after,
-    )
-    now = store.clock()
-    with home.ledger.read() as tx:
-        found = conversations(tx, asked, to_us(now))
-        names = campaigns_sent(tx)
-        nothing = not found.rows and not conversations(tx, Asked(user), to_us(now), 1).rows
-    known = people(home, [one.contact_id for one in found.rows])
-    t = Words(language, zone)
-    bodies, library = _bodies(home), project.templates
-    rows = [_row(one, known.get(one.contact_id), now, library, bodies, t) for one in found.rows]
-    return Listed(rows, found.after, names, zone, nothing)
-
-
-def _row(one: "Conversation", person: "Person | None", now: datetime, library: Any, bodies: Any, t: Words) -> Row:
-    from gateway.thread_view import MARKS, SIGNS, left, reply_text, shown_message
-    from resources.conversations import WINDOW
-
-    last = one.last
-    title, mark = "", ""
-    if one.theirs:
-        title, said = reply_text(last.reply_kind, last.text, last.payload, t)
-    else:
-        mark = MARKS.get(last.state, "unknown")
-        shown = shown_message(last, library, bodies, {})
-        said = shown.body if shown is not None else last.template or t("free_text")
-    until = from_us(one.said_at + WINDOW) if one.said_at is not None else None
-    phone = (person.phone if person is not None else last.phone) or ""
-    return Row(
-        f"/inbox/{quote(one.contact_id, safe='')}#newest",
-        (person.name if person is not None else "") or phone or one.contact_id,
-        phone,
-        from_us(one.at),
-        t.short_time(from_us(one.at), now),
-        one.theirs,
-        one.waiting,
-        one.unread,
-        _short(said),
-        title,
-        mark,
-        SIGNS.get(mark, ""),
-        left(until - now, t) if until is not None and until > now else None,
-    )
-
-
-def _thread(store: Store, home: "Home", user: str, contact: str, before: "Place | None", language: str) -> Read:
-    from gateway.thread_view import bubbles
-    from resources.conversations import unread
-    from resources.people_search import people
-    from resources.thread import thread
-
-    project = store.project(home)
-    t = Words(language, ZoneInfo(project.settings.timezone))
-    person = people(home, [contact]).get(contact)
-    with home.ledger.read() as tx:
-        found = thread(tx, contact, person.phone if person is not None else None, before)
-        new = unread(tx, user, contact)
-    sent = [one.row.phone for one in found.entries if one.kind == "message"]
-    return Read(
-        person,
-        (person.phone if person is not None else sent[-1] if sent else None) or "",
-        bubbles(found.entries, project.templates, _bodies(home), t),
-        found.before,
-        _windows(found, store.clock(), t),
-        _consent(home, contact, found, project.settings.consent.default == "opted_in"),
-        new,
-        t.zone,
-    )
-
-
-def _windows(found: "Thread", now: datetime, t: Words) -> list[Window]:
-    """The windows that are open, the one that lasts longest first."""
-    from gateway.thread_view import left
-    from resources.conversations import WINDOW
-
-    ends = [(sender or "", from_us(at) + timedelta(microseconds=WINDOW)) for sender, at in found.said_at.items()]
-    return [Window(sender, until, left(until - now, t)) for sender, until in ends if until > now]
-
-
-def _consent(home: "Home", contact: str, found: "Thread", default: bool) -> tuple[str, str, datetime | None]:
-    """What may be sent to them: all, marketing or file (what they refuse), in or unsaid; the cause; since when."""
-    if found.refused is not None:
-        scope, cause, at = found.refused
-        return scope, cause, from_us(at)
-    rows = home.contacts.frame(["opted_in", "opted_in_at", "opt_out_scope", "opt_out_cause", "opted_out_at"], [contact])
-    if rows.is_empty():
-        return "unsaid", "", None
-    opted_in, since, scope, cause, at = rows.row(0)
-    if scope is not None:
-        return str(scope), str(cause or ""), at
-    if opted_in is None:
-        return ("in" if default else "unsaid"), "", None
-    return ("in", "", since) if opted_in else ("file", "file", None)
-
-
-def _bodies(home: "Home") -> Any:
-    """Bodies by file and row; None for one that is no longer kept."""
-    import polars as pl
-
-    def get(file: int, row: int) -> str | None:
-        try:
-            return home.bodies.get(file, row)
-        except (LookupError, OSError, pl.exceptions.PolarsError):
-            return None
-
-    return get
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= PREVIEW else text[: PREVIEW - 1].rstrip() + "…"
-
-
-__all__: Sequence[str] = ["inbox_routes"]

@@ -213,6 +213,7 @@ def _skip(entry: "Entry", _library: Library, _bodies: Bodies, t: Words) -> Bubbl
         row.step,
         said=t.skip(row.reason)[0],
         title=row.reason,
+        author=row.author or "",
         error=("", detail),
         error_language=language,
     )

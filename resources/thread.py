@@ -27,7 +27,8 @@ Place = tuple[int, int, int]
 # `+` keeps the planner from an index by time: a contact's own rows are few.
 _ENTRIES = {
     "skip": (
-        "SELECT id, skipped_at AS at, campaign, step, reason, detail FROM skip"
+        "SELECT id, skipped_at AS at, campaign, step, reason, detail,"
+        " CASE WHEN campaign = '' THEN (SELECT a.author FROM answer a WHERE a.uuid = skip.step) END AS author FROM skip"
         " WHERE contact_id = :contact AND (+skipped_at, id) < (:at, :id) ORDER BY +skipped_at DESC, id DESC LIMIT :most"
     ),
     "message": (

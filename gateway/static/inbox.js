@@ -54,10 +54,22 @@
     const held = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     old.replaceWith(document.adoptNode(fresh));
     if (held) fresh.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
-    if (atEnd) document.getElementById("newest")?.scrollIntoView({ block: "end" });
+    compose(made);
+    if (atEnd) room.scrollTo(0, room.scrollHeight);
     const news = document.getElementById("news");
     news.textContent = "";
     setTimeout(() => (news.textContent = news.dataset.said), 50); // said anew each time
+  };
+
+  // The answer box stays while somebody writes in it; what may be sent is looked at again when it is.
+  const compose = (made) => {
+    const old = document.getElementById("composer");
+    const fresh = made.getElementById("composer");
+    if (!old || !fresh || old.dataset.state === fresh.dataset.state || old.contains(document.activeElement)) return;
+    const written = [...old.querySelectorAll("textarea, input:not([type=hidden])")];
+    if (written.some((one) => one.value !== one.defaultValue)) return;
+    old.replaceWith(document.adoptNode(fresh));
+    document.dispatchEvent(new Event("composer"));
   };
 
   document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));

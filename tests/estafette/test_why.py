@@ -217,3 +217,15 @@ def test_moves_of_one_moment_are_told_as_they_follow_each_other() -> None:
     first, second, third = move("a", "b"), move("b", "c"), move("c", "a", 2)
     later = [move("a", "b", 2, minute=5), move("b", "end", minute=5)]
     assert chained([*reversed(later), third, second, first]) == [first, second, third, *later]
+
+
+def test_what_somebody_wrote_in_the_inbox_says_who(ran, home):
+    stage = Stage(home, START)
+    stage.later(minutes=1).says("+33612345671", "Vous livrez ?").turn()
+    stage.answers("c1", text="Oui.").answers("c2", "a2", author="bob", text="Bonjour").turn()
+    stage.home.close()
+    found = texts(ran("why", "c1", "--json"))
+    assert "anna in the inbox: a text planned" in found
+    skipped = [one for one in ran("why", "c2", "--json").json["happened"] if one["what"] == "skip"]
+    assert skipped[-1]["text"].startswith("bob in the inbox: skipped, outside_service_window")
+    assert (skipped[-1]["campaign"], skipped[-1]["participant_id"], skipped[-1]["step"]) == (None, None, None)

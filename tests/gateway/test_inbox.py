@@ -182,7 +182,7 @@ def test_a_thread_shows_the_message_as_it_was_seen_and_the_button_that_was_press
         assert part in said, part
     assert "Non pressed" not in said
     assert re.search(r'<a href="/campaigns/survey">survey</a> · ask', page)
-    assert "window open: 24 h 0 min" in said and "opted in" in said and "Answering from here comes later" in said
+    assert "window open: 24 h 0 min" in said and "opted in" in said and "Your role lets you read" in said
     assert "goes out" in said  # the thanks that wait
 
 
