@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from estafette.checking import describe_state, document
+from estafette.checking import describe_state, document, state
 from estafette.counts import by, held
 from estafette.failing import failing
 from journey.campaign import Campaign
@@ -21,6 +21,7 @@ from journey.schedule import CONTACT, next_occurrence
 from journey.words import MessageState, ParticipantState, SkipReason
 from pipelines.audiences import RUN
 from pipelines.media import addresses
+from resources.containing import MEND, troubles
 from resources.coupons import left
 from resources.home import Home
 from resources.tables import campaign as campaigns
@@ -100,8 +101,33 @@ def campaign_now(home: Home, name: str) -> dict[str, Any]:
         "coupons": list(_coupons(home, campaign)) if campaign is not None else [],
         "next": list(_next(home, campaign)) if campaign is not None else [],
         "failing": failing(home, campaign) if campaign is not None and _runs(home, name) else [],
+        "stranded": _stranded(home, name, sum(number for _, _, number in inside)),
+        "trouble": _trouble(home, name),
         "holes": [document(one) for one in home.project.holes.get(name, [])],
     }
+
+
+_NOT_LIVE = {
+    "gone": "Its file is gone: put campaigns/{name}.yaml back, or take them out with `estafette drop {name} CONTACT…`",
+    "draft": "It is a draft: they go on as soon as `draft` is taken out of campaigns/{name}.yaml",
+    "holes": "Its file has an error: they go on when it is mended; `estafette check {name}` says what is wrong",
+}
+
+
+def _stranded(home: Home, name: str, inside: int) -> dict[str, Any] | None:
+    """People inside a campaign that is not live: nobody moves and nothing is sent."""
+    why = state(home.project, name)
+    if not inside or why not in _NOT_LIVE:
+        return None
+    return {"people": inside, "mend": _NOT_LIVE[why].format(name=name)}
+
+
+def _trouble(home: Home, name: str) -> dict[str, Any] | None:
+    """The error, foreseen by nobody, for which the campaign stands still."""
+    row = troubles(home.ledger).get(name)
+    if row is None:
+        return None
+    return {"doing": row.doing, "error": row.error, "since": from_us(row.since), "mend": MEND}
 
 
 def _runs(home: Home, name: str) -> bool:

@@ -54,7 +54,7 @@ def check(session: Session, names: Sequence[str], *, offline: bool = False) -> b
 
     document_of = {
         "ok": not errors,
-        "campaigns": {name: _state(project, name) for name in checked},
+        "campaigns": {name: state(project, name) for name in checked},
         "coupons": coupons,
         "problems": [document(one) for one in found],
     }
@@ -90,8 +90,8 @@ def document(problem: Problem) -> dict[str, Any]:
 
 def describe_state(home: Home, name: str) -> str:
     """What a campaign is now: stopped, live, draft, holes, or gone (its file)."""
-    state = _state(home.project, name)
-    return "stopped" if name in home.stopped_campaigns() and state != "gone" else state
+    found = state(home.project, name)
+    return "stopped" if name in home.stopped_campaigns() and found != "gone" else found
 
 
 def _project(home: Home) -> tuple[Project, list[Problem], list[dict[str, Any]]]:
@@ -156,7 +156,8 @@ def _campaigns(project: Project) -> list[str]:
     return sorted({*project.campaigns, *project.holes})
 
 
-def _state(project: Project, name: str) -> str:
+def state(project: Project, name: str) -> str:
+    """What a campaign's file makes of it: live, draft, holes, or gone."""
     if name in project.holes:
         return "holes"
     if name not in project.campaigns:

@@ -25,6 +25,7 @@ from journey.codes import explain
 from journey.problems import CloudApiError, EstafetteError
 from journey.steps import Link, TemplateMessage
 from resources.cloud_api import CloudApi, PhoneNumber
+from resources.containing import MEND, troubles
 from resources.coupons import left
 from resources.home import Home
 from resources.tables import campaign as campaigns
@@ -223,12 +224,28 @@ def _work(home: Home) -> Iterator[Line]:
     for row in stopped:
         found = f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}"
         yield Line(f"campaign {row.name}", "warn", found, f"When it may go on: estafette resume {row.name}")
+    for name, row in troubles(home.ledger).items():
+        found = f"stands still since {_when(home, row.since)}: {row.doing} failed: {row.error}"
+        yield Line(f"campaign {name}", "FAIL", found, MEND)
+    for name, people in _left_inside(home).items():
+        mend = f"Put campaigns/{name}.yaml back, or take them out: estafette drop {name} CONTACT…"
+        yield Line(f"campaign {name}", "warn", f"its file is gone, with {people:,} people inside", mend)
     if quarantined:
         mend = 'estafette query "FROM quarantine" shows them'
         yield Line("quarantine", "warn", f"{quarantined:,} things could not be read", mend)
     leases = home.ledger.leases()
     listed = "; ".join(f"{row.name}: {describe(row)}" for row in leases)
     yield Line("at work", "ok", listed or "nobody")
+
+
+def _left_inside(home: Home) -> dict[str, int]:
+    """How many people are inside campaigns whose file is gone."""
+    there = {*home.project.campaigns, *home.project.holes}
+    with home.ledger.read() as tx:
+        gone = [name for name in tx.execute(sa.select(campaigns.c.name)).scalars() if name not in there]
+        query = "SELECT count(*) FROM participant WHERE left_at IS NULL AND campaign = ?"
+        counts = {name: int(tx.exec_driver_sql(query, (name,)).scalar_one()) for name in sorted(gone)}
+    return {name: people for name, people in counts.items() if people}
 
 
 def _when(home: Home, us: int) -> datetime:

@@ -116,6 +116,16 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
     for hole in one["holes"]:
         place = f"{hole['file']}:{hole['line']}" if hole["line"] else hole["file"]
         console.print(f"{place}: {hole['field']}: {hole['message']}. {hole['mend']}", style="red", soft_wrap=True)
+    if one["trouble"] is not None:
+        trouble = one["trouble"]
+        since = show.cell(trouble["since"])
+        what = f"Stands still since {since}: {trouble['doing']} failed: {trouble['error']}"
+        console.print(what, style="red", soft_wrap=True)
+        console.print(f"  {trouble['mend']}.", style="red", soft_wrap=True)
+    if one["stranded"] is not None:
+        people = one["stranded"]["people"]
+        who = f"{people:,} {'person is' if people == 1 else 'people are'} inside, and nobody moves."
+        console.print(f"{who} {one['stranded']['mend']}.", style="yellow", soft_wrap=True)
     _draw_entries(console, one)
     if not one["entered"] and not one["control"]:
         console.print("Nobody has entered yet.")

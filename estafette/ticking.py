@@ -18,6 +18,7 @@ from estafette.lease import describe, holder
 from estafette.session import Session
 from pipelines.run import run_pass
 from pipelines.sensors import look
+from resources.containing import MEND, troubles
 from resources.home import Home
 
 MOST = 100
@@ -37,7 +38,7 @@ def tick(session: Session, *, until_idle: bool) -> None:
             after, due = snapshot(home), look(home)
             if after == previous:
                 break
-        now = home.clock()
+        now, standing_still = home.clock(), troubles(home.ledger)
         held_up = [
             {"campaign": name, **one}
             for name, campaign in home.project.live_campaigns().items()
@@ -46,6 +47,9 @@ def tick(session: Session, *, until_idle: bool) -> None:
         ]
     document = {**difference(before, after), "runs": runs, "still_due": str(due) if due.anything else None}
     document["failing"] = held_up
+    document["troubles"] = [
+        {"campaign": name, "doing": row.doing, "error": row.error} for name, row in standing_still.items()
+    ]
     session.show(document, lambda console: _draw(console, document, now))
 
 
@@ -84,5 +88,8 @@ def _draw(console: Console, found: dict[str, Any], now: datetime) -> None:
     console.print(f"{found['inside']:,} people are inside campaigns.")
     for one in found["failing"]:
         console.print(f"{one['campaign']}: {told(one)}", style="red", soft_wrap=True)
+    for one in found["troubles"]:
+        text = f"{one['campaign']} stands still: {one['doing']} failed: {one['error']}. {MEND}."
+        console.print(text, style="red", soft_wrap=True)
     if found["still_due"]:
         console.print(f"Still due: {found['still_due']}; `estafette status` says what holds them.", style="yellow")

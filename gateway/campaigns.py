@@ -60,6 +60,7 @@ class Card:
     stopped_why: str
     holes: Sequence["Problem"]
     campaign: "Campaign | None"
+    trouble: str = ""  # an error of Estafette's own, for which it stands still
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,15 +268,17 @@ def _cards(home: "Home", project: "Project") -> list[Card]:
     """Every campaign that there is a file of, or that ever ran."""
     import sqlalchemy as sa
 
+    from resources.containing import troubles
     from resources.tables import campaign as campaigns
 
     with home.ledger.read() as tx:
         rows = {row.name: row for row in tx.execute(sa.select(campaigns)).all()}
     names = sorted({*rows, *project.campaigns, *project.holes})
-    return [_card(project, name, rows.get(name)) for name in names]
+    found = {name: f"{row.doing}: {row.error}" for name, row in troubles(home.ledger).items()}
+    return [_card(project, name, rows.get(name), found.get(name, "")) for name in names]
 
 
-def _card(project: "Project", name: str, row: Any) -> Card:
+def _card(project: "Project", name: str, row: Any, trouble: str = "") -> Card:
     campaign, holes = project.campaigns.get(name), project.holes.get(name, [])
     stopped = row is not None and row.stopped_at is not None
     if campaign is None and not holes:
@@ -295,6 +298,7 @@ def _card(project: "Project", name: str, row: Any) -> Card:
         (row.stopped_why or "") if stopped else "",
         holes,
         campaign,
+        trouble,
     )
 
 

@@ -166,6 +166,11 @@ def families(vitals: "Vitals", free: int) -> list[Family]:
         ("estafette_waiting_entries", "Entries that wait for an unknown contact.", [({}, vitals.waiting_entries)]),
         ("estafette_open_requests", "API requests not dealt with to their end.", [({}, vitals.open_requests)]),
         ("estafette_stopped_campaigns", "Campaigns that are stopped.", [({}, vitals.stopped_campaigns)]),
+        (
+            "estafette_troubled_campaigns",
+            "Campaigns that stand still for an error of Estafette's own.",
+            [({}, vitals.troubled_campaigns)],
+        ),
         ("estafette_quarantined_rows", "Rows in quarantine.", [({}, vitals.quarantined)]),
         ("estafette_passes_total", "Passes so far.", [({}, vitals.passes)]),
         ("estafette_pass_running", "1 while a pass is at work.", [({}, float(vitals.pass_running))]),

@@ -61,6 +61,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "state_draft_long": "It is a draft: nobody enters. Take draft: true out of its file to start it.",
     "state_gone_long": "Its file is gone: nobody enters, and nothing is sent any more.",
     "stopped_since": "Stopped since {time}: {why}",
+    "trouble": "It stands still because of an error of Estafette’s own. {error}",
+    "trouble_means": "Everything else goes on. It is tried again each minute; the log of the run has more.",
     "stopped_means": "Nobody enters and nothing is sent. Waits and deliveries go on; nothing is lost.",
     "holes_one": "Its file has an error. Until it is mended nobody enters and nothing is sent.",
     "holes_many": "Its file has {count} errors. Until they are mended nobody enters and nothing is sent.",

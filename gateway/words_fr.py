@@ -63,6 +63,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "state_draft_long": "C’est un brouillon : personne n’entre. Retirez draft: true de son fichier pour la lancer.",
     "state_gone_long": "Son fichier a disparu : personne n’entre, et plus rien n’est envoyé.",
     "stopped_since": "Arrêtée depuis le {time} : {why}",
+    "trouble": "À l’arrêt à cause d’une erreur d’Estafette même. {error}",
+    "trouble_means": "Tout le reste continue. Nouvel essai chaque minute ; le journal du passage en dit plus.",
     "stopped_means": "Personne n’entre et rien n’est envoyé. Les attentes et les accusés continuent ;"
     " rien n’est perdu.",
     "holes_one": "Son fichier a une erreur. Tant qu’elle reste, personne n’entre et rien n’est envoyé.",

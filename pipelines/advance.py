@@ -25,19 +25,25 @@ def advance(home: Home, lease: Lease, now: datetime) -> int:
     """Move everyone due, once round. Gives how many moved; call it again until nobody does."""
     moved = 0
     for campaign in _due_campaigns(home, now):
-        for one in due(home, campaign, to_us(now)):
-            try:
-                people = standing(home, one)
-            except SegmentError as error:
-                home.say(f"{campaign.file}: people wait at the split `{one.step}`, whose segment fails: {error}")
-                _leave_standing(home, lease, one)
-                continue
-            decided = decide(campaign, one.step, people, to_us(now))
-            write_waits(home, lease, decided.waits)
-            if decided.moves.height:
-                write_moves(home, lease, one, decided.moves, now)
-            moved += decided.moves.height
+        with home.troubles.contained(lease, campaign.name, "moving people on", now):
+            for one in due(home, campaign, to_us(now)):
+                moved += _advance(home, lease, one, now)
     return moved
+
+
+def _advance(home: Home, lease: Lease, one: Due, now: datetime) -> int:
+    campaign = one.campaign
+    try:
+        people = standing(home, one)
+    except SegmentError as error:
+        home.say(f"{campaign.file}: people wait at the split `{one.step}`, whose segment fails: {error}")
+        _leave_standing(home, lease, one)
+        return 0
+    decided = decide(campaign, one.step, people, to_us(now))
+    write_waits(home, lease, decided.waits)
+    if decided.moves.height:
+        write_moves(home, lease, one, decided.moves, now)
+    return decided.moves.height
 
 
 def _due_campaigns(home: Home, now: datetime) -> list[Campaign]:
@@ -45,7 +51,7 @@ def _due_campaigns(home: Home, now: datetime) -> list[Campaign]:
     with home.ledger.read() as tx:
         return [
             campaign
-            for name, campaign in home.project.live_campaigns().items()
+            for name, campaign in home.moving_campaigns().items()
             if tx.exec_driver_sql(some, (name, to_us(now))).one_or_none() is not None
         ]
 

@@ -73,29 +73,35 @@ def enter_by_schedule(
 ) -> None:  # fmt: skip
     """Make the occurrences of `running` campaigns that are due, and let in everyone whose time has come."""
     for campaign in running.values():
-        for place, entry in campaign.audiences():
-            _make_due(home, lease, campaign, place, entry, now)
+        with home.troubles.contained(lease, campaign.name, "looking for what its schedules are due for", now):
+            for place, entry in campaign.audiences():
+                _make_due(home, lease, campaign, place, entry, now)
     with home.ledger.read() as tx:
         open_rows = tx.execute(
             sa.select(occurrences).where(occurrences.c.done_at.is_(None)).order_by(occurrences.c.id)
         ).all()
     for row in open_rows:
-        if row.campaign not in running or row.campaign in result.stopped:
+        if row.campaign not in running or row.campaign in result.stopped or home.troubles.rests(row.campaign):
             continue
         if row.next_at is not None and row.next_at > to_us(now):
             continue
-        campaign = running[row.campaign]
-        audience = dict(campaign.audiences()).get(row.entry)
-        if audience is None:  # the entry was taken out of the file
-            _finish(home, lease, row.id, now)
-            continue
-        if row.audience_file is None:
-            try:
-                _evaluate(home, lease, row, audience, now, result)
-            except SegmentError as error:
-                result.failed[audience.segment] = str(error)
-                continue
-        _let_in(home, lease, row.id, campaign, audience, now, result)
+        with home.troubles.contained(lease, row.campaign, f"letting in the audience of {row.name}", now):
+            _deal_with(home, lease, row, running[row.campaign], now, result)
+
+
+def _deal_with(home: Home, lease: Lease, row: Row, campaign: Campaign, now: datetime, result: Entered) -> None:
+    """One occurrence that is due: its segment is evaluated where it was not yet, and whose time has come is let in."""
+    audience = dict(campaign.audiences()).get(row.entry)
+    if audience is None:  # the entry was taken out of the file
+        _finish(home, lease, row.id, now)
+        return
+    if row.audience_file is None:
+        try:
+            _evaluate(home, lease, row, audience, now, result)
+        except SegmentError as error:
+            result.failed[audience.segment] = str(error)
+            return
+    _let_in(home, lease, row.id, campaign, audience, now, result)
 
 
 def _make_due(home: Home, lease: Lease, campaign: Campaign, place: int, entry: AudienceEntry, now: datetime) -> None:
@@ -138,7 +144,7 @@ def _make_due(home: Home, lease: Lease, campaign: Campaign, place: int, entry: A
 
 def _evaluate(home: Home, lease: Lease, row: Row, entry: AudienceEntry, now: datetime, result: Entered) -> None:
     """Evaluate an occurrence's segment, once: its rows are kept, in the order in which they enter."""
-    audience = home.segment(entry.segment, now)
+    audience = home.audience(entry.segment, now)
     result.segments[entry.segment] = audience
     people = audience.frame
     extra = [name for name in people.columns if name != "contact_id"]

@@ -39,7 +39,7 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
     with home.ledger.read() as tx:
         if not _news(tx, live):
             return live
-    _wake_inside(home, lease, live, now)
+    held = _wake_inside(home, lease, live, now)
     with home.ledger.write(lease) as tx:
         known = {row.name: row for row in tx.execute(sa.select(campaigns))}
         for name, campaign in live.items():
@@ -51,7 +51,7 @@ def know_campaigns(home: Home, lease: Lease, now: datetime) -> dict[str, Campaig
             values = {"version": campaign.version, "live": True, **_cost(campaign)}
             if name not in known:
                 tx.execute(campaigns.insert().values(name=name, live_since=at, **values))
-            elif {key: getattr(known[name], key) for key in values} != values:
+            elif name not in held and {key: getattr(known[name], key) for key in values} != values:
                 tx.execute(campaigns.update().where(campaigns.c.name == name).values(**values))
             for place, digest in _entries(campaign):
                 if seen.get((name, place)) != digest:
@@ -118,21 +118,30 @@ def _forget_triggers(tx: sa.Connection, looking: Collection[str], campaign: str,
         tx.execute(cursors.delete().where(cursors.c.name.in_(gone)))
 
 
-def _wake_inside(home: Home, lease: Lease, live: dict[str, Campaign], now: datetime) -> None:
+def _wake_inside(home: Home, lease: Lease, live: dict[str, Campaign], now: datetime) -> set[str]:
     """Whoever is inside a campaign whose file is another now is looked at: the newest version says what they wait for,
-    whatever kind of step they stand at, and whether there still is such a step."""
-    at = to_us(now)
+    whatever kind of step they stand at, and whether there still is such a step. Gives the campaigns in which an error
+    came up: their new version counts as not seen yet."""
     with home.ledger.read() as tx:
         known = tx.execute(sa.select(campaigns.c.name, campaigns.c.version, campaigns.c.live)).all()
     for name, version, was_live in known:
         if name not in live or (live[name].version, True) == (version, was_live):
             continue
-        meet_anew(home, lease, live[name], now)
-        waiting = "SELECT id FROM participant WHERE campaign = ? AND left_at IS NULL AND coalesce(wake_at > ?, 1)"
-        ids = home.ledger.frame(waiting, {"id": pl.Int64}, (name, at)).to_series()
-        for part in chunks(ids.len()):
-            woken = ids[part].to_list()
-            with home.ledger.write(lease) as tx:
-                look = "UPDATE participant SET wake_at = ? WHERE id = ? AND left_at IS NULL"
-                tx.exec_driver_sql(look, [(at, one) for one in woken])
-                mark_dirty(tx, "participant", woken)
+        if home.troubles.rests(name):
+            continue
+        with home.troubles.contained(lease, name, "looking at those inside, because its file has changed", now):
+            _wake(home, lease, live[name], now)
+    return {name for name, _, _ in known if home.troubles.rests(name)}
+
+
+def _wake(home: Home, lease: Lease, campaign: Campaign, now: datetime) -> None:
+    meet_anew(home, lease, campaign, now)
+    waiting = "SELECT id FROM participant WHERE campaign = ? AND left_at IS NULL AND coalesce(wake_at > ?, 1)"
+    at = to_us(now)
+    ids = home.ledger.frame(waiting, {"id": pl.Int64}, (campaign.name, at)).to_series()
+    for part in chunks(ids.len()):
+        woken = ids[part].to_list()
+        with home.ledger.write(lease) as tx:
+            look = "UPDATE participant SET wake_at = ? WHERE id = ? AND left_at IS NULL"
+            tx.exec_driver_sql(look, [(at, one) for one in woken])
+            mark_dirty(tx, "participant", woken)

@@ -20,7 +20,7 @@ def enter(home: Home, lease: Lease, now: datetime) -> Entered:
     """Let in everyone whose time has come. `know_campaigns` comes before, with the taking-in."""
     result = Entered()
     stopped = home.stopped_campaigns()
-    running = {name: one for name, one in home.project.live_campaigns().items() if name not in stopped}
+    running = {name: one for name, one in home.moving_campaigns().items() if name not in stopped}
     enter_waiting(home, lease, running, now, result)
     enter_by_events(home, lease, running, now, result)
     enter_by_requests(home, lease, stopped, now, result)

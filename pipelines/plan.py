@@ -22,7 +22,7 @@ from pipelines.codes import with_codes
 from pipelines.limits import limited
 from pipelines.rendering import ARRIVED, rendered_for
 from pipelines.silence import expiry, rule_of, times_of
-from pipelines.standing import DUE, due
+from pipelines.standing import DUE, Due, due
 from pipelines.writing import after, last_ids, write_messages, write_skips
 from resources.coupons import ClaimLost
 from resources.home import Home
@@ -42,16 +42,21 @@ ORDER BY p.priority, p.id
 def plan(home: Home, lease: Lease, now: datetime) -> int:
     """Plan a message, or a skip, for everyone who has arrived at a message step. Gives how many people."""
     planned = 0
-    for campaign in home.project.live_campaigns().values():
+    for campaign in home.moving_campaigns().values():
         steps = campaign.message_steps()
-        for one in due(home, campaign, to_us(now), steps):
-            group, step = home.ledger.frame(ARRIVED_SQL, ARRIVED, one.params()), steps[one.step]
-            if group.height:
-                people = decided(home, campaign, step, group, now)
-                for part in chunks(people.height):
-                    write(home, lease, campaign, step, people[part], now)
-                planned += group.height
+        with home.troubles.contained(lease, campaign.name, "planning messages", now):
+            for one in due(home, campaign, to_us(now), steps):
+                planned += _plan(home, lease, campaign, steps[one.step], one, now)
     return planned
+
+
+def _plan(home: Home, lease: Lease, campaign: Campaign, step: MessageStep, one: Due, now: datetime) -> int:
+    group = home.ledger.frame(ARRIVED_SQL, ARRIVED, one.params())
+    if group.height:
+        people = decided(home, campaign, step, group, now)
+        for part in chunks(people.height):
+            write(home, lease, campaign, step, people[part], now)
+    return group.height
 
 
 def decided(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataFrame, now: datetime) -> pl.DataFrame:

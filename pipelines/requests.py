@@ -36,6 +36,8 @@ def enter_by_requests(home: Home, lease: Lease, stopped: Iterable[str], now: dat
         rows = tx.execute(sa.select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.id)).all()
     stopped = {*stopped}
     for row in rows:
+        if home.troubles.rests(row.campaign):
+            continue
         campaign, place, refusal = _entry(home, row)
         if refusal is None and campaign is not None and campaign.name in stopped:
             if row.asked_at is not None:  # stopped by this very request: whoever resumes says yes to it
@@ -44,10 +46,11 @@ def enter_by_requests(home: Home, lease: Lease, stopped: Iterable[str], now: dat
         if refusal is not None or campaign is None:
             _refuse(home, lease, row, *(refusal or (EntryOutcome.refused, "")), now, result)
             continue
-        try:
-            _let_in(home, lease, row, campaign, place, now, result, stopped)
-        except SegmentError as error:
-            result.failed[_people(row)[0]] = str(error)
+        with home.troubles.contained(lease, campaign.name, f"letting in the request {row.uuid}", now):
+            try:
+                _let_in(home, lease, row, campaign, place, now, result, stopped)
+            except SegmentError as error:
+                result.failed[_people(row)[0]] = str(error)
 
 
 def _entry(home: Home, row: Row) -> tuple[Campaign | None, int, tuple[EntryOutcome, str] | None]:
@@ -140,7 +143,7 @@ def _by_phone(home: Home, lease: Lease, row: Row, place: int, named: list[str]) 
 def _evaluate(home: Home, lease: Lease, row: Row, name: str, now: datetime, result: Entered) -> int:
     """Evaluate a request's segment, once: its rows are kept. Columns of the query are attributes too; the request's
     own win."""
-    audience = home.segment(name, now)
+    audience = home.audience(name, now)
     result.segments[name] = audience
     extra = [one for one in audience.frame.columns if one != "contact_id"]
     attributes = pl.lit(row.attributes, pl.String)

@@ -9,7 +9,7 @@ done again, and everything written here says the same the second time. A campaig
 catches up. Drafts listen too: people who were let in before still reach their goals.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from journey.conditions import NUMBER, Clock
 from journey.listening import KEYS, MATCHES, PEOPLE, Rules, branches_met, leaving, meet, of_same_key, reached
 from journey.words import LeaveReason
 from resources.clicks import CLICKED, take_in_clicks
+from resources.containing import reaches_further
 from resources.events import EventMark
 from resources.home import Home
 from resources.leaving import leave
@@ -79,7 +80,7 @@ def look_at_events(home: Home, lease: Lease, now: datetime) -> int:
     """Look at the events that came in since the last time. Gives how many passages they ended or met, goals reached
     and clicks counted. To be called after taking in and before anybody moves."""
     done = look_back(home, lease, now)  # what a crash has left between entering and looking back
-    campaigns = _listening(home)
+    campaigns = {name: one for name, one in _listening(home).items() if not home.troubles.rests(name)}
     with home.ledger.read() as tx:
         mark = home.events.mark(tx)
         seen = {
@@ -89,18 +90,35 @@ def look_at_events(home: Home, lease: Lease, now: datetime) -> int:
     # A campaign seen for the first time has nobody inside, so nothing before now is for it.
     cursors = {name: seen.get(CURSOR + name, mark) for name in campaigns}
     behind = {name: cursor for name, cursor in cursors.items() if cursor.batch < mark.batch}
+    failed: set[str] = set()
     for cursor in sorted(set(behind.values()), key=lambda one: one.batch):
-        rules = Rules(campaigns[name] for name, theirs in behind.items() if theirs == cursor)
-        for events in home.events.parts_since(cursor, rules.names()):
-            done += _take(home, lease, _concerned(home, rules, events, None, now), events, now)
+        theirs = {name: campaigns[name] for name, mark_of in behind.items() if mark_of == cursor}
+        try:
+            done += _look_from(home, lease, cursor, theirs.values(), now)
+        except Exception as error:
+            if reaches_further(error):
+                raise
+            for name, campaign in theirs.items():  # one of them it is; what is written twice says the same
+                with home.troubles.contained(lease, name, "looking at events for those inside", now):
+                    done += _look_from(home, lease, cursor, [campaign], now)
+                    continue
+                failed.add(name)
     clicked = seen.get(CLICKS, EventMark())
     if clicked.batch < mark.batch:
         for events in home.events.parts_since(clicked, [CLICKED]):
             done += take_in_clicks(home.ledger, lease, _timed(events), to_us(now))
-    moved = [CURSOR + name for name in campaigns if seen.get(CURSOR + name) != mark]
+    moved = [CURSOR + name for name in campaigns if seen.get(CURSOR + name) != mark and name not in failed]
     moved += [CLICKS] if clicked != mark else []
     if moved:
         _move(home, lease, [(name, mark.batch, mark.file_id, 0) for name in moved])
+    return done
+
+
+def _look_from(home: Home, lease: Lease, cursor: EventMark, campaigns: Iterable[Campaign], now: datetime) -> int:
+    rules = Rules(campaigns)
+    done = 0
+    for events in home.events.parts_since(cursor, rules.names()):
+        done += _take(home, lease, _concerned(home, rules, events, None, now), events, now)
     return done
 
 
@@ -116,8 +134,28 @@ def look_back(home: Home, lease: Lease, now: datetime) -> int:
         # An audience counts from now: mostly no event is that new, and nobody is read.
         first = "SELECT min(min(since, entered_at)) FROM participant WHERE id > ?"
         since = int(tx.exec_driver_sql(first, (start,)).scalar_one())
+    done, whole = 0, True
+    listening = _listening(home)
+    try:
+        done += _look_back(home, lease, listening.values(), start, last, since, now)
+    except Exception as error:
+        if reaches_further(error):
+            raise
+        for name, campaign in listening.items():
+            if not home.troubles.rests(name):
+                with home.troubles.contained(lease, name, "looking back for who has entered", now):
+                    done += _look_back(home, lease, [campaign], start, last, since, now)
+                whole = whole and not home.troubles.rests(name)
+    if whole:  # else it is done once more for all: what is written twice says the same
+        _move(home, lease, [(ENTERED, 0, 0, last)])
+    return done
+
+
+def _look_back(
+    home: Home, lease: Lease, campaigns: Iterable[Campaign], start: int, last: int, since: int, now: datetime
+) -> int:
     done = 0
-    rules = Rules(_listening(home).values())
+    rules = Rules(campaigns)
     while rules.matches and start < last and home.events.any_from(since):
         people = _people(home, rules, _ENTERED, {"start": start, "most": PEOPLE_AT_ONCE})
         if people.is_empty():
@@ -127,7 +165,6 @@ def look_back(home: Home, lease: Lease, now: datetime) -> int:
         if events.height:
             done += _take(home, lease, _concerned(home, rules, events, people, now), events, now)
         start = people.select(pl.col("participant_id").max()).item()
-    _move(home, lease, [(ENTERED, 0, 0, last)])
     return done
 
 

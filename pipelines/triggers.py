@@ -23,6 +23,7 @@ from journey.trigger import ORDER, entries
 from journey.words import EntryKind
 from pipelines.letting_in import Entered, known_people, let_in
 from pipelines.places import TRIGGER, cursor_name
+from resources.containing import reaches_further
 from resources.events import EventMark
 from resources.home import Home
 from resources.ledger import Lease
@@ -53,7 +54,7 @@ def enter_by_events(
 ) -> None:  # fmt: skip
     """Let in whom new events bring into `running` campaigns. Without new events two small queries."""
     while True:
-        newest, behind = _behind(home, running)
+        newest, behind = _behind(home, {n: one for n, one in running.items() if not home.troubles.rests(n)})
         if not behind:
             return
         oldest = min((one.mark for one in behind), key=lambda mark: mark.batch)
@@ -61,7 +62,18 @@ def enter_by_events(
         # Files registered after `file_id` hold what is newer; so it stays until everything is looked at.
         until = newest if near >= newest.batch else EventMark(near, oldest.file_id)
         some = [one for one in behind if one.mark.batch < until.batch]
-        _look_at(home, lease, some, oldest, until, until == newest, now, result)
+        try:
+            _look_at(home, lease, some, oldest, until, until == newest, now, result)
+        except Exception as error:
+            if reaches_further(error):
+                raise
+            # One of them it is, and the others go on. What they have dealt with already stands in their cursors.
+            for name in dict.fromkeys(one.campaign.name for one in some):
+                _, left = _behind(home, {name: running[name]})
+                mine = [one for one in left if one.mark.batch < until.batch]
+                with home.troubles.contained(lease, name, "looking at the events for its triggers", now):
+                    if mine:
+                        _look_at(home, lease, mine, oldest, until, until == newest, now, result)
 
 
 def _look_at(

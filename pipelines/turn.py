@@ -82,4 +82,5 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     settle(home, lease, now)
     answered = answer(home, lease, now)
     moved, planned = move(home, lease, now)
+    home.troubles.over(lease)
     return Turn(taken, entered, left + moved, answered + planned)

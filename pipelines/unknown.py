@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from journey.campaign import Campaign
 from journey.clock import to_us
 from pipelines.standing import UNKNOWN_WALL
 from resources.home import Home
@@ -40,20 +41,24 @@ def settle_unknown(home: Home, lease: Lease, now: datetime) -> int:
     """Messages that stayed unknown as long as their campaign waits: failed, or sent again as a copy of their own. A
     copy that still waits when the first turns out to have arrived is taken back. Gives how many were settled."""
     settled = 0
-    for campaign in home.project.live_campaigns().values():
-        needless = home.ledger.frame(_NEEDLESS_SQL, {"id": pl.Int64}, (campaign.name,)).to_series()
-        for part in chunks(needless.len()):
-            with home.ledger.write(lease) as tx:
-                cancel(tx, needless[part].to_list())
-        rule = campaign.settings.when_unknown
-        if rule.then == "assume_sent":  # the participant goes on; the message stays what it is
-            continue
-        over = to_us(now) - rule.after // timedelta(microseconds=1)
-        wall = int((home.ledger.wall() - UNKNOWN_WALL) * US)
-        found = home.ledger.frame(_UNKNOWN_SQL, {"id": pl.Int64}, (campaign.name, over, wall)).to_series()
-        for part in chunks(found.len()):
-            settled += _settle(home, lease, rule.then, found[part].to_list(), now)
+    for campaign in home.moving_campaigns().values():
+        with home.troubles.contained(lease, campaign.name, "settling unknown messages", now):
+            settled += _settle_of(home, lease, campaign, now)
     return settled
+
+
+def _settle_of(home: Home, lease: Lease, campaign: Campaign, now: datetime) -> int:
+    needless = home.ledger.frame(_NEEDLESS_SQL, {"id": pl.Int64}, (campaign.name,)).to_series()
+    for part in chunks(needless.len()):
+        with home.ledger.write(lease) as tx:
+            cancel(tx, needless[part].to_list())
+    rule = campaign.settings.when_unknown
+    if rule.then == "assume_sent":  # the participant goes on; the message stays what it is
+        return 0
+    over = to_us(now) - rule.after // timedelta(microseconds=1)
+    wall = int((home.ledger.wall() - UNKNOWN_WALL) * US)
+    found = home.ledger.frame(_UNKNOWN_SQL, {"id": pl.Int64}, (campaign.name, over, wall)).to_series()
+    return sum(_settle(home, lease, rule.then, found[part].to_list(), now) for part in chunks(found.len()))
 
 
 def _settle(home: Home, lease: Lease, then: str, found: list[int], now: datetime) -> int:

@@ -68,16 +68,23 @@ def enter_waiting(
         came = campaign is not None and newest > seen.get(_cursor(row.campaign), 0)
         if not came and row.until > at:
             continue
-        entries = _waiting(home, row.campaign)
-        people = known_people(home, entries)
-        _theirs(home, lease, entries["contact_id"], people["contact_id"])
-        known = pl.col("outcome").is_null()
-        over = (pl.col("until") < at) | ((pl.col("until") == at) & ~known)
-        if campaign is not None:
-            _let_in(home, lease, campaign, people.filter(known & ~over), now, result)
-        _refuse(home, lease, row.campaign, people.filter(over), now, result)
-        if came:
-            _seen(home, lease, row.campaign, newest)
+        if home.troubles.rests(row.campaign):
+            continue
+        with home.troubles.contained(lease, row.campaign, "letting in whose contact has come", now):
+            _look_at(home, lease, row.campaign, campaign, now, result)
+            if came:
+                _seen(home, lease, row.campaign, newest)
+
+
+def _look_at(home: Home, lease: Lease, name: str, campaign: Campaign | None, now: datetime, result: Entered) -> None:
+    entries = _waiting(home, name)
+    people = known_people(home, entries)
+    _theirs(home, lease, entries["contact_id"], people["contact_id"])
+    known = pl.col("outcome").is_null()
+    over = (pl.col("until") < to_us(now)) | ((pl.col("until") == to_us(now)) & ~known)
+    if campaign is not None:
+        _let_in(home, lease, campaign, people.filter(known & ~over), now, result)
+    _refuse(home, lease, name, people.filter(over), now, result)
 
 
 def _theirs(home: Home, lease: Lease, asked: pl.Series, found: pl.Series) -> None:

@@ -22,6 +22,7 @@ from journey.clock import to_us
 from journey.steps import MessageStep, WaitForStep
 from journey.stop_words import is_one_of
 from journey.words import MessageState
+from resources.containing import line_by_line, unforeseen
 from resources.home import Home
 from resources.ledger import US, Lease, chunks, mark_dirty, select_in
 
@@ -135,9 +136,15 @@ def match_again(home: Home, lease: Lease, now: datetime) -> int:
     how many were matched."""
     with home.ledger.read() as tx:
         rows = tx.exec_driver_sql(_UNMATCHED, (to_us(now) - DAY,)).all()
-    for part in chunks(len(rows)):
+
+    def match(some: Sequence[tuple[int, Any]]) -> None:
         with home.ledger.write(lease) as tx:
-            write_answers(tx, home, [_answer(row) for row in rows[part]], to_us(now))
+            write_answers(tx, home, [_answer(row) for _, row in some], to_us(now))
+
+    for part in chunks(len(rows)):
+        for one in line_by_line(list(enumerate(rows[part])), match):
+            if one is not None:  # it stays without its message; the others have theirs
+                home.say(f"the answer {one[0][1].wamid} could not be matched: {unforeseen(one[1])}")
     return len(rows)
 
 

@@ -34,6 +34,7 @@ from journey.properties import Evidence, PropertyType
 from journey.rows import Rows, bad_frame, frame_rows
 from resources.consents import write_changes, write_changes_in_bulk
 from resources.contacts import Contacts
+from resources.containing import reaches_further, unforeseen
 from resources.landing import Cursor, FileStat, Landing
 from resources.ledger import BULK, Lease
 from resources.quarantine import put_aside, put_aside_in_bulk
@@ -91,7 +92,7 @@ def take_in_contacts(
             taken.append(intake.take(stat, wall, final))
         except FileNotFoundError:  # renamed or removed since it was listed
             continue
-        except UnreadableFile as error:
+        except Exception as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     if taken:
         contacts.fold(lease)
@@ -119,9 +120,15 @@ def readable(items: Iterable[Item]) -> Iterator[Item]:
         yield from items
 
 
-def set_aside(landing: Landing, stat: FileStat, lease: Lease | None, now: datetime, error: UnreadableFile) -> TakenFile:
-    """Quarantines a file that can't be read at all; it is looked at again when it changes."""
-    reason = f"the file can't be read: {error}"
+def set_aside(landing: Landing, stat: FileStat, lease: Lease | None, now: datetime, error: Exception) -> TakenFile:
+    """Quarantines a file that can't be read at all, or on which Estafette itself fails; it is looked at again when it
+    changes. An error that is not of this file alone is raised again."""
+    if isinstance(error, UnreadableFile):
+        reason = f"the file can't be read: {error}"
+    elif reaches_further(error):
+        raise error
+    else:
+        reason = unforeseen(error)
     cursor = Cursor(stat.kind, stat.name, stat.inode, stat.size, size=stat.size, mtime_ns=stat.mtime_ns, quarantined=1)
     with landing.ledger.write(lease) as tx:
         quarantined = put_aside(tx, stat.kind, stat.shown, bad_frame([(0, reason, "")]), now)

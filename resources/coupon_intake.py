@@ -45,7 +45,7 @@ def take_in_coupons(
             taken.append(_take(landing, stat, timezone, lease, now, wall, final))
         except FileNotFoundError:  # renamed or removed since it was listed
             continue
-        except UnreadableFile as error:
+        except Exception as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     return taken
 

@@ -7,7 +7,7 @@ What we have already is known by the ledger itself (a status by its message, an 
 comes twice, in another order or in another file changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,12 +16,14 @@ import polars as pl
 from journey.clock import from_us, to_us
 from journey.codes import MARKETING_STOPPED, explain
 from journey.consent import changes_frame
+from journey.rows import bad_frame
 from journey.webhook import Parsed, parse
 from journey.words import Scope, Status
 from resources import statuses
 from resources.answering import match_again
 from resources.consents import apply_consent
 from resources.contact_intake import UnreadableFile, readable
+from resources.containing import Line, line_by_line, reaches_further, unforeseen
 from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.landing import FileStat
@@ -63,8 +65,12 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
         taken.files += 1
         try:
             _take_in_file(home, lease, stat, now, final, taken)
-        except UnreadableFile as error:
-            bad = pl.DataFrame({"line": [0], "reason": [f"the file can't be read: {error}"], "raw": [""]})
+        except Exception as error:
+            if reaches_further(error):
+                raise
+            known = isinstance(error, UnreadableFile)
+            reason = f"the file can't be read: {error}" if known else unforeseen(error)
+            bad = pl.DataFrame({"line": [0], "reason": [reason], "raw": [""]})
             with home.ledger.write(lease) as tx:
                 taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
     match_again(home, lease, now)
@@ -75,19 +81,38 @@ def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final
     for chunk in readable(home.landing.chunks(stat, home.wall(), final)):
         parts = list(chunks(len(chunk.lines), LINES)) or [slice(0, 0)]
         for part in parts:
-            parsed = parse(chunk.lines[part])
-            folded = _fold(home, lease, parsed, now)  # first: a status may tell the wamid that an answer quotes
-            answers = take_in_answers(home, lease, stat.shown, parsed, now)
             last = part.stop == len(chunk.lines)
-            _news(home, lease, parsed, now)
+            bad = _deal_with(home, lease, stat, chunk.lines[part], now, taken)
             with home.ledger.write(lease) as tx:
-                aside = put_aside(tx, "webhooks", stat.shown, parsed.bad, now)
+                taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
                 if last:
                     home.landing.save(tx, chunk.cursor, to_us(now))
             taken.lines += part.stop - part.start
-            taken.statuses += folded
-            taken.answers += answers
-            taken.quarantined += aside
+
+
+def _deal_with(
+    home: Home, lease: Lease, stat: FileStat, lines: Sequence[Line], now: datetime, taken: TakenWebhooks
+) -> pl.DataFrame:
+    """Write what some lines say. Gives what could not be read of them (BAD), and each line on which we fail ourselves:
+    it takes no other line along."""
+
+    def use(some: Sequence[Line]) -> pl.DataFrame:
+        parsed = parse(some)
+        folded = _fold(home, lease, parsed, now)  # first: a status may tell the wamid that an answer quotes
+        answers = take_in_answers(home, lease, stat.shown, parsed, now)
+        _news(home, lease, parsed, now)
+        taken.statuses += folded
+        taken.answers += answers
+        return parsed.bad
+
+    found = [bad_frame()]
+    for one in line_by_line(lines, use):
+        if isinstance(one, pl.DataFrame):
+            found.append(one)
+        else:
+            (number, raw), error = one
+            found.append(bad_frame([(number, unforeseen(error), raw.decode("utf-8", "replace").strip())]))
+    return pl.concat(found)
 
 
 def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:

@@ -4,7 +4,7 @@ What belongs here: the walk over pending files, and the transaction of each part
 `journey.event_rows`, which events are known `resources.events`. A bad file never stops the others.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -15,9 +15,10 @@ from journey.csv_rows import csv_rows
 from journey.event_rows import EventRows, IdenticalLines, derive_ids, known_field, read_json_events, read_table_events
 from journey.phones import stranger_id
 from journey.properties import TIME
-from journey.rows import Rows, frame_rows
+from journey.rows import Rows, bad_frame, frame_rows
 from resources.contact_intake import IntakeRules, TakenFile, UnreadableFile, readable, reading, set_aside
 from resources.contacts import Contacts
+from resources.containing import Line, line_by_line, unforeseen
 from resources.events import BATCH, EVENTS, NAME, Events
 from resources.landing import Cursor, FileStat, Landing
 from resources.ledger import BULK, Lease
@@ -44,7 +45,7 @@ def take_in_events(
             taken.append(intake.take(stat, wall, final))
         except FileNotFoundError:  # renamed or removed since it was listed
             continue
-        except UnreadableFile as error:
+        except Exception as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     return taken
 
@@ -69,12 +70,11 @@ class _Intake:
             with self.events.ledger.write(self.lease) as tx:
                 self.landing.save(tx, copied, to_us(self.now))
             return replace(taken, again=True)
-        region, timezone = self.rules.region, self.rules.timezone
         if stat.form == "ndjson":
             start = self.landing.start(stat).offset
             fed = start == 0
             for chunk in readable(self.landing.chunks(stat, wall, final)):
-                read = read_json_events(chunk.lines, region, timezone)
+                read = self._read(chunk.lines)
                 if not fed and read.frame["said"].null_count() < read.frame.height:
                     self._feed(stat, start)
                     fed = True
@@ -90,7 +90,7 @@ class _Intake:
                 taken = self._write(taken, stat, last, None)
             last = read
         if last is None:
-            last = read_json_events([], region, timezone)
+            last = self._read([])
         return self._write(taken, stat, last, cursor)
 
     def _parts(self, stat: FileStat) -> Iterator[EventRows]:
@@ -111,6 +111,17 @@ class _Intake:
         total = int(scan.select(pl.len()).collect().item())
         for start in range(0, max(total, 1), BATCH):
             yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)
+
+    def _read(self, lines: Sequence[Line]) -> EventRows:
+        """The events of some lines; a line on which we fail ourselves takes no other along."""
+        found = []
+        for one in line_by_line(lines, lambda some: read_json_events(some, self.rules.region, self.rules.timezone)):
+            if not isinstance(one, EventRows):
+                (number, raw), error = one
+                bad = bad_frame([(number, unforeseen(error), raw.decode("utf-8", "replace").strip())])
+                one = replace(read_json_events([], self.rules.region, self.rules.timezone), bad=bad)
+            found.append(one)
+        return EventRows(pl.concat([one.frame for one in found]), pl.concat([one.bad for one in found]))
 
     def _feed(self, stat: FileStat, until: int) -> None:
         """Tells the counter of the lines read in earlier passes: identical ones of one file are different events."""

@@ -16,9 +16,11 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import sqlalchemy as sa
 
+from journey.campaign import Campaign
 from journey.problems import SegmentError, UsageError
 from resources.bodies import Bodies
 from resources.contacts import Contacts
+from resources.containing import AGAIN, Troubles
 from resources.events import Events
 from resources.lake import Lake
 from resources.landing import Landing
@@ -58,6 +60,7 @@ class Home:
         self.path, self.clock, self.wall = path.resolve(), clock or Clock(), wall
         self.paths = Paths(self.path)
         self._members: dict[str, tuple[object, pl.Series | SegmentError]] = {}
+        self._failed: dict[str, tuple[object, float, SegmentError]] = {}
         self._said: dict[str, bool] = {}
         if self.clock.turned and self.secrets.is_meta:
             raise UsageError(
@@ -105,6 +108,10 @@ class Home:
         return MediaChecks(self.wall)
 
     @cached_property
+    def troubles(self) -> Troubles:
+        return Troubles(self.ledger, self.wall)
+
+    @cached_property
     def project(self) -> Project:
         """The project's files as they were when first asked for; `reload` reads them again."""
         return self._load()
@@ -140,6 +147,10 @@ class Home:
             )
             return {row.name: row.stopped_why or "" for row in rows}
 
+    def moving_campaigns(self) -> dict[str, Campaign]:
+        """The live campaigns, without those that rest after an error nobody foresaw."""
+        return {name: one for name, one in self.project.live_campaigns().items() if not self.troubles.rests(name)}
+
     def zones(self) -> list[str | None]:
         """The distinct time zones of contacts; None for those without."""
         return self.contacts.frame(columns=["timezone"]).get_column("timezone").unique().to_list()
@@ -151,12 +162,30 @@ class Home:
         timezone = ZoneInfo(settings.timezone)
         return evaluate(name, self.project.segments, tables, now, timezone)
 
+    def audience(self, name: str, now: datetime) -> Audience:
+        """`segment`, for a pass that looks again each second: one that has failed is left alone for a minute (wall)
+        while its query, the contacts and the events are the same."""
+        known, wall = self._failed.get(name), self.wall()
+        state = (self.project.segments, self._seen_by_segments())
+        if known is not None and known[0] == state and known[1] <= wall < known[1] + AGAIN:
+            raise known[2]
+        self._failed.pop(name, None)
+        try:
+            return self.segment(name, now)
+        except SegmentError as error:
+            self._failed[name] = (state, wall, error)
+            raise
+
+    def _seen_by_segments(self) -> int | None:
+        """The newest file of contacts and events."""
+        with self.ledger.read() as tx:
+            newest = sa.select(sa.func.max(lake_file.c.id)).where(lake_file.c.name.in_(_WHAT_SEGMENTS_SEE))
+            return tx.execute(newest).scalar()
+
     def members(self, name: str, now: datetime) -> pl.Series:
         """The ids of who is in a segment now, evaluated once for all who ask at this time, of the same contacts and
         events. SegmentError where it is refused or fails."""
-        with self.ledger.read() as tx:
-            newest = tx.execute(sa.select(sa.func.max(lake_file.c.id)).where(lake_file.c.name.in_(_WHAT_SEGMENTS_SEE)))
-            state = (now, newest.scalar(), id(self.project))
+        state = (now, self._seen_by_segments(), id(self.project))
         known = self._members.get(name)
         if known is None or known[0] != state:
             try:

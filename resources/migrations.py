@@ -117,7 +117,8 @@ def _every_journey(tx: sa.Connection) -> None:
 
 
 def _answers(tx: sa.Connection) -> None:
-    """2 → 3: what people write in the inbox; what a restore must remember; what reading again needs."""
+    """2 → 3: what people write in the inbox; what a restore must remember; what reading again needs; campaigns in which
+    an error came up."""
     for statement in (
         """CREATE TABLE answer (id INTEGER NOT NULL PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, contact_id TEXT NOT NULL,
             sender TEXT NOT NULL, content TEXT NOT NULL, author TEXT NOT NULL, source TEXT NOT NULL,
@@ -127,6 +128,8 @@ def _answers(tx: sa.Connection) -> None:
         "CREATE INDEX early_status_uid ON early_status (uid) WHERE uid IS NOT NULL",
         "ALTER TABLE quarantine ADD COLUMN header TEXT",
         "CREATE TABLE doubt (participant_id INTEGER NOT NULL PRIMARY KEY, step TEXT NOT NULL)",
+        """CREATE TABLE trouble (campaign TEXT NOT NULL PRIMARY KEY, doing TEXT NOT NULL, error TEXT NOT NULL,
+            since BIGINT NOT NULL, seen_at BIGINT NOT NULL)""",
     ):
         tx.exec_driver_sql(statement)
 

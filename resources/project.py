@@ -28,6 +28,7 @@ from journey.source import Source, dotted, parse_source
 from journey.spelling import suggest
 from journey.steps import UpdateStep
 from journey.template import Template, parse_library
+from resources.containing import reaches_further, unforeseen
 from resources.rates import load_rates
 from resources.segment_guard import check_query
 from resources.settings import FILE, Settings, load_settings
@@ -140,7 +141,10 @@ class Project:
         unread: list[Problem] = []
         read: dict[str, list[Problem]] = {}
         for path, text in _texts(home, "campaigns", ".yaml", unread, holes):
-            campaign, source, found = read_campaign(text, _relative(home, path))
+            try:
+                campaign, source, found = read_campaign(text, _relative(home, path))
+            except Exception as error:
+                campaign, source, found = None, None, [_failed_on(_relative(home, path), error)]
             if campaign is not None and source is not None:
                 campaigns[path.stem], sources[path.stem] = campaign, source
             read[path.stem] = found
@@ -171,9 +175,14 @@ class Project:
         for name, found in read.items():
             errors = list(found)
             if name in campaigns:
-                findings = find(campaigns[name], sources[name], context)
-                found = sorted([*found, *findings.all()], key=lambda one: (one.line, one.field))
-                errors += findings.holes
+                try:
+                    findings = find(campaigns[name], sources[name], context)
+                except Exception as error:
+                    errors.append(_failed_on(f"campaigns/{name}.yaml", error))
+                    found = [*found, errors[-1]]
+                else:
+                    found = sorted([*found, *findings.all()], key=lambda one: (one.line, one.field))
+                    errors += findings.holes
             if errors:
                 holes[name] = errors
             problems += found
@@ -188,6 +197,13 @@ class Project:
             templates=templates,
             rates=rates,
         )
+
+
+def _failed_on(file: str, error: Exception) -> Problem:
+    """A hole: Estafette itself failed on a file, and the others go on. What reaches further is raised again."""
+    if reaches_further(error):
+        raise error
+    return Problem(file, 0, "", unforeseen(error), "Leave out what it has that others have not, and report the fault.")
 
 
 def schemas() -> dict[str, dict[str, Any]]:

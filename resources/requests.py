@@ -4,7 +4,7 @@ What belongs here: taking request files in. What a line says is `journey.request
 with the pass (`pipelines.requests`, `pipelines.inbox`). One whose uuid is known changes nothing, whatever it says.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,7 +13,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 from journey.clock import to_us
 from journey.request_rows import RequestRows, read_requests
+from journey.rows import bad_frame
 from resources.contact_intake import TakenFile, UnreadableFile, readable, reading, set_aside
+from resources.containing import Line, line_by_line, unforeseen
 from resources.landing import Cursor, FileStat, Landing
 from resources.ledger import BULK, Lease
 from resources.quarantine import put_aside, put_aside_in_bulk
@@ -31,7 +33,7 @@ def take_in_requests(
             taken.append(_take(landing, stat, senders, lease, now, wall, final))
         except FileNotFoundError:  # renamed or removed since it was listed
             continue
-        except UnreadableFile as error:
+        except Exception as error:
             taken.append(set_aside(landing, stat, lease, now, error))
     return taken
 
@@ -50,9 +52,25 @@ def _take(
     if stat.form != "ndjson":
         raise UnreadableFile(f"`{stat.path.suffix}` is not for requests; use .ndjson")
     for chunk in readable(landing.chunks(stat, wall, final)):
-        for read, cursor in _parts(read_requests(chunk.lines, senders), chunk.cursor):
+        for read, cursor in _parts(_read(chunk.lines, senders), chunk.cursor):
             taken = _write(landing, stat, taken, read, cursor, lease, now)
     return taken
+
+
+def _read(lines: Sequence[Line], senders: Collection[str]) -> RequestRows:
+    """The requests of some lines; a line on which we fail ourselves takes no other along."""
+    found = []
+    for one in line_by_line(lines, lambda some: read_requests(some, senders)):
+        if not isinstance(one, RequestRows):
+            (number, raw), error = one
+            bad = bad_frame([(number, unforeseen(error), raw.decode("utf-8", "replace").strip())])
+            one = replace(read_requests([], senders), bad=bad)
+        found.append(one)
+    return RequestRows(
+        pl.concat([one.frame for one in found]),
+        pl.concat([one.answers for one in found]),
+        pl.concat([one.bad for one in found]),
+    )
 
 
 def _parts(read: RequestRows, cursor: Cursor) -> Iterator[tuple[RequestRows, Cursor | None]]:

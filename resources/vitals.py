@@ -43,6 +43,7 @@ class Vitals:
     senders: list[tuple[str, float, float, bool]] = field(default_factory=list)
     unread: dict[str, tuple[int, float]] = field(default_factory=dict)
     stopped_campaigns: int = 0
+    troubled_campaigns: int = 0
     waiting_entries: int = 0
     open_requests: int = 0
     quarantined: int = 0
@@ -92,6 +93,7 @@ def vitals(home: Home, present: datetime) -> Vitals:
             senders=[(row.name, _pace(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
             unread=_unread(home, present),
             stopped_campaigns=number("SELECT count(*) FROM campaign WHERE stopped_at IS NOT NULL"),
+            troubled_campaigns=number("SELECT count(*) FROM trouble"),
             waiting_entries=number("SELECT count(*) FROM waiting_entry"),
             open_requests=number("SELECT count(*) FROM request WHERE done_at IS NULL"),
             quarantined=number("SELECT count(*) FROM quarantine"),

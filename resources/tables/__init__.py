@@ -9,7 +9,7 @@ from resources.tables.access import idempotency, login_attempt, session, token, 
 from resources.tables.around_messages import click, coupon, link, portfolio, reached, sender, spent, template_hold
 from resources.tables.coming_in import answer, event_cursor, landing_file, quarantine, request
 from resources.tables.journeys import campaign, goal, met, occurrence, participant, schedule, visited, waiting_entry
-from resources.tables.keeping import dirty, export, lake_file, lease, meta
+from resources.tables.keeping import dirty, export, lake_file, lease, meta, trouble
 from resources.tables.messages import doubt, early_status, message, reply, skip
 from resources.tables.metadata import SCHEMA_VERSION, metadata
 from resources.tables.people import consent_history, property, suppression, unreachable
@@ -53,6 +53,7 @@ __all__ = [
     "suppression",
     "template_hold",
     "token",
+    "trouble",
     "unreachable",
     "user",
     "user_seen",

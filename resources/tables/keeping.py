@@ -56,3 +56,15 @@ export = sa.Table(
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
 )
+
+#: A campaign in which an error came up that nobody foresaw, until it gets through a turn again: what was being done,
+#: and the error in one line.
+trouble = sa.Table(
+    "trouble",
+    metadata,
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("doing", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+)

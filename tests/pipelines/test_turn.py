@@ -92,7 +92,7 @@ def facts(stage):
     }
 
 
-class Crash(Exception):
+class Crash(BaseException):
     pass
 
 

@@ -106,7 +106,7 @@ def test_a_crash_between_any_two_transactions_of_a_large_file_changes_nothing(ma
     stage = pool(make_home(), "code\n" + "\n".join(f"A{n}" for n in range(12_000)) + "\n")
     real, calls = Ledger.write, [0]
 
-    class Crash(Exception):
+    class Crash(BaseException):
         pass
 
     def cut(self, *args):
