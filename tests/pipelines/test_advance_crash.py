@@ -92,7 +92,7 @@ def play(path, moment, act, send, monkeypatch=None, cut=None):
             try:
                 with crash_at(monkeypatch, *cut):
                     stage.turn()
-            except Exception as error:
+            except BaseException as error:
                 assert type(error).__name__ == "Crash"
                 ended = False
         stage.turn()
