@@ -40,6 +40,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.items, self.wall, self.cpu = 0, 0.0, 0.0
+        self.rss: int | None = None  # None: the peak of this process
         self.figures: dict[str, float | str] = {}
         """Whatever else a run has to say, by name: a column of the table each."""
 
@@ -262,7 +263,8 @@ def _child(name: str, given: str, out: str) -> None:
     module, function = name.split(":")
     meter = Meter()
     getattr(import_module(module), function)(meter, **json.loads(given))
-    run = {"items": meter.items, "wall": meter.wall, "cpu": meter.cpu, "rss": peak_memory(), "figures": meter.figures}
+    memory = meter.rss if meter.rss is not None else peak_memory()
+    run = {"items": meter.items, "wall": meter.wall, "cpu": meter.cpu, "rss": memory, "figures": meter.figures}
     Path(out).write_text(json.dumps(run))
 
 

@@ -1,0 +1,86 @@
+"""CPU and memory of processes as the system counts them (`/proc`, Linux).
+
+What belongs here: a process with all that it starts is a session of its own (`start_new_session=True`); this looks at
+all processes of a session, also those whose parents never wait for them.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import Self
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Session:
+    """Watches a session: `cpu()` seconds so far, `peak` bytes of memory (proportional, so that what processes share
+    counts once). A process that ends between two looks keeps what it had at the last."""
+
+    def __init__(self, leader: int, every: float = 0.5) -> None:
+        self.leader, self.every = leader, every
+        self.peak = 0
+        self._cpu: dict[int, float] = {}
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def cpu(self) -> float:
+        """CPU seconds of the session until now."""
+        self._look()
+        return sum(self._cpu.values())
+
+    def by_process(self) -> dict[str, float]:
+        """CPU seconds by process, each with the start of its command line."""
+        self._look()
+        return {f"{pid} {command(pid)[:60]}": seconds for pid, seconds in self._cpu.items()}
+
+    def memory(self) -> int:
+        return sum(proportional(pid) for pid in members(self.leader))
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.every):
+            self._look()
+            self.peak = max(self.peak, self.memory())
+
+    def _look(self) -> None:
+        with self._lock:
+            self._cpu |= members(self.leader)
+
+
+def members(leader: int) -> dict[int, float]:
+    """CPU seconds of each process of a session that lives."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == leader:
+                found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICKS
+    return found
+
+
+def proportional(pid: int) -> int:
+    """The memory of a process in bytes, what it shares divided among those who share it."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,135 @@
+"""The sender: the job `dispatch` with its ledger against a Cloud API with TLS and 200 ms, beside stock httpx.
+
+Dagster runs the job as it does in production, in processes of its own; the server stamps what it gets. Told are the
+busiest sliding second, the mean over the minute from the first message, and the CPU of all of Estafette's processes
+while messages flow. `httpx.AsyncClient` is given the same bodies at the same pace, without a ledger.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from benchmarks import cloud, homes
+from benchmarks.harness import ROOT, Benchmark, Meter, Way, program, say
+from benchmarks.processes import Session
+from pipelines.run import prepare
+
+LATENCY = 0.2
+COMING_UP = 60.0
+
+
+def main() -> int:
+    given = program(
+        "sender",
+        __doc__,
+        lambda made: made.add_argument("--pace", type=int, default=1000),
+        lambda made: made.add_argument("--seconds", type=float),
+        lambda made: made.add_argument("--repeats", type=int),
+    )
+    seconds = given.seconds or (8.0 if given.quick else 60.0)
+    repeats = given.repeats or (1 if given.quick else 3)
+    bench = Benchmark("sender", "Sending at the pace of a number, 200 ms, TLS", quick=given.quick)
+    given_ways = {"pace": given.pace, "seconds": seconds}
+    ways = [
+        Way("the job dispatch", dispatch, given_ways),
+        Way("stock httpx.AsyncClient", stock, {**given_ways, "seconds": min(seconds, 10.0)}, repeats=1),
+    ]
+    found = bench.compare(f"{given.pace:,} messages a second for {seconds:g} s", ways, repeats=repeats, unit="messages")
+    own, plain = found["the job dispatch"], found["stock httpx.AsyncClient"]
+    most, rate, cores = max(map(float, own.figures["busiest second"])), own.figure("mean a second"), own.figure("cores")
+    bench.goal("sender, busiest sliding second", f"≤ {given.pace:,}", f"{most:,.0f}", most <= given.pace)
+    share = rate / given.pace
+    told = f"{share:.1%}; stock httpx {plain.figure('mean a second'):.0f} a second"
+    bench.goal("sender, mean of the pace", "≥ 97 %", told, share >= 0.97)
+    bench.goal("sender, CPU of all its processes", "≤ 1 core", f"{cores:.2f} cores", cores <= 1.0)
+    bench.save()
+    return 0
+
+
+def dispatch(meter: Meter, pace: int, seconds: float, senders: int = 1) -> None:
+    with tempfile.TemporaryDirectory(prefix="estafette-sender-") as folder, cloud.running(Path(folder)) as server:
+        home = homes.write_home(
+            Path(folder) / "home", server.url, people=int(pace * (seconds + 3)), pace=pace, senders=senders
+        )
+        planned = homes.plan_all(home)
+        with subprocess.Popen(**job(home, server.certificate)) as run, Session(run.pid, 0.2) as session:
+            _until(lambda: server.count() > 0, run)
+            time.sleep(1.0)
+            began, cpu = time.monotonic(), session.cpu()
+            _until(lambda: server.count() >= planned - pace * senders, run, seconds * 3 + COMING_UP)
+            lasted, used = time.monotonic() - began, session.cpu() - cpu
+            _until(lambda: run.poll() is not None, None)
+            assert run.returncode == 0
+        found = server.stamps()
+        assert found.copies == 1
+        assert homes.states(home) == {"accepted": planned}, homes.states(home)
+        meter.items, meter.wall, meter.cpu, meter.rss = planned, lasted, used, session.peak
+        meter.items = round(planned * lasted / (found.all[-1] - found.all[0]) * cloud.SECOND)
+        meter.figures["mean a second"] = cloud.mean_rate(found.all, seconds)
+        worst = max(cloud.most_in_a_second(stamps) for stamps in found.numbers.values())
+        meter.figures["busiest second"] = worst
+        meter.figures["cores"] = used / lasted
+
+
+def stock(meter: Meter, pace: int, seconds: float) -> None:
+    """Bodies at the pace through one `AsyncClient` of httpx's own transport, with no limit on connections."""
+    with tempfile.TemporaryDirectory(prefix="estafette-sender-") as folder, cloud.running(Path(folder)) as server:
+        os.environ["SSL_CERT_FILE"] = str(server.certificate)
+        with meter(0):
+            asyncio.run(_stock(server.url, pace, seconds))
+        found = server.stamps()
+        meter.items = len(found.all)
+        meter.figures["mean a second"] = len(found.all) / seconds
+        meter.figures["busiest second"] = cloud.most_in_a_second(found.all)
+        meter.figures["cores"] = meter.cpu / meter.wall
+
+
+async def _stock(url: str, pace: int, seconds: float) -> None:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    began = time.monotonic()
+    async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=True) as client:
+        tasks: list[asyncio.Task[httpx.Response]] = []
+        while (now := time.monotonic()) < began + seconds:
+            while len(tasks) < (now - began) * pace and sum(not task.done() for task in tasks[-400:]) < 400:
+                body = {"messaging_product": "whatsapp", "to": "+33600000000", "type": "text", "text": {"body": "x" * 400}}
+                headers = {"Authorization": "Bearer sandbox-token"}
+                post = client.post(f"{url}/v25.0/{homes.number(0)}/messages", json=body, headers=headers)
+                tasks.append(asyncio.create_task(post))
+            await asyncio.sleep(0.005)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def job(home: Path, certificate: Path, name: str = "dispatch") -> dict[str, object]:
+    """How a job is started as Dagster starts it: arguments of Popen, in a session of its own."""
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(prepare(home)),
+        "ESTAFETTE_HOME": str(home),
+        "SSL_CERT_FILE": str(certificate),
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "pipelines.definitions", "-j", name]
+    log = (home / f"{name}.log").open("wb")
+    return {"args": command, "cwd": home, "env": environment, "start_new_session": True, "stdout": log, "stderr": log}
+
+
+def _until(what, run: "subprocess.Popen[bytes] | None", seconds: float = COMING_UP) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while not what():
+        if run is not None and run.poll() is not None:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
