@@ -78,12 +78,10 @@ class Cloud:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, latency: float = 0.2, statuses: str | None = None) -> Iterator[Cloud]:
-    """A server on a free port, with a certificate in `folder`. `latency`: seconds to each answer. `statuses`: the
-    address that gets sent, delivered and read of each message (see `statuses_back`)."""
+def running(folder: Path, *, latency: float = 0.2) -> Iterator[Cloud]:
+    """A server on a free port, with a certificate in `folder`. `latency`: seconds to each answer."""
     certificate, key = certificate_in(folder)
     command = [sys.executable, "-m", "benchmarks.cloud", str(certificate), str(key), "--latency", str(latency)]
-    command += ["--statuses", statuses] if statuses else []
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -124,16 +122,15 @@ class Taken:
         self.stamps: dict[bytes, array[int]] = {}
         self.callbacks: list[bytes] = []
 
-    def take(self, request: bytes, at: int) -> bytes | None:
-        """Count a message. Gives its callback id; None where it is no message."""
+    def take(self, request: bytes, at: int) -> bool:
+        """Count a message; False where it is none."""
         number = NUMBER.match(request)
         if number is None:
-            return None
+            return False
         self.stamps.setdefault(number[1], array("q")).append(at)
         found = CALLBACK.search(request)
-        callback = found[1] if found is not None else b"none"
-        self.callbacks.append(callback)
-        return callback
+        self.callbacks.append(found[1] if found is not None else b"%d" % len(self.callbacks))
+        return True
 
     def asked(self, request: bytes) -> bytes:
         if b"/_count" in request[:40]:
@@ -146,8 +143,8 @@ class Taken:
 class Door(asyncio.Protocol):
     """One connection: requests follow each other, each answered after the latency."""
 
-    def __init__(self, taken: Taken, latency: float, accepted: "Accepted | None") -> None:
-        self.taken, self.latency, self.accepted = taken, latency, accepted
+    def __init__(self, taken: Taken, latency: float) -> None:
+        self.taken, self.latency = taken, latency
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
 
@@ -166,31 +163,20 @@ class Door(asyncio.Protocol):
             if len(self._buffer) < whole:
                 return
             request, self._buffer = self._buffer[:whole], self._buffer[whole:]
-            callback = self.taken.take(request, at)
-            if callback is None:
+            if not self.taken.take(request, at):
                 body = self.taken.asked(request)
                 self.transport.write(ANSWER % (len(body), body))
                 continue
-            wamid = len(self.taken.callbacks)
-            body = ACCEPTED % wamid
+            body = ACCEPTED % len(self.taken.callbacks)
             self._loop.call_later(self.latency, self.transport.write, ANSWER % (len(body), body))
-            if self.accepted is not None:
-                self.accepted(wamid, callback)
 
 
-class Accepted:
-    """Who is told of each accepted message."""
-
-    def __call__(self, wamid: int, callback: bytes) -> None:
-        raise NotImplementedError
-
-
-async def serve(certificate: str, key: str, latency: float, statuses: str | None) -> None:
+async def serve(certificate: str, key: str, latency: float) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    taken, accepted = Taken(), None
+    taken = Taken()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Door(taken, latency, accepted), "127.0.0.1", 0, ssl=context, backlog=2048
+        lambda: Door(taken, latency), "127.0.0.1", 0, ssl=context, backlog=2048
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
@@ -202,13 +188,12 @@ def main() -> None:
     made.add_argument("certificate")
     made.add_argument("key")
     made.add_argument("--latency", type=float, default=0.2)
-    made.add_argument("--statuses")
     given = made.parse_args()
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     gc.freeze()
     gc.disable()
-    uvloop.run(serve(given.certificate, given.key, given.latency, given.statuses))
+    uvloop.run(serve(given.certificate, given.key, given.latency))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,20 @@
 What belongs here: the files, and planning by the code of a pass. No network is needed until something is sent.
 """
 
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.harness import ROOT
 from benchmarks.render import TEMPLATE
 from pipelines.audiences import add_occurrence
+from pipelines.run import prepare
 from pipelines.turn import turn
 from resources.home import Home
 
@@ -81,9 +89,40 @@ def states(path: Path) -> dict[str, int]:
     home = Home(path)
     try:
         with home.ledger.read() as tx:
-            return dict(tx.exec_driver_sql("SELECT state, count(*) FROM message GROUP BY state").all())  # type: ignore[arg-type]
+            return dict(tx.exec_driver_sql("SELECT state, count(*) FROM message GROUP BY state").all())
     finally:
         home.close()
+
+
+@contextlib.contextmanager
+def started(home: Path, *command: str, certificate: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """`python -m COMMAND` for a home, in a session of its own; what it says goes to a file of the home. What still runs
+    at the end of the block is killed."""
+    environment = {**os.environ, "DAGSTER_HOME": str(prepare(home)), "ESTAFETTE_HOME": str(home)}
+    environment |= {"PYTHONPATH": str(ROOT)} | ({"SSL_CERT_FILE": str(certificate)} if certificate else {})
+    with (home / f"{command[0]}.log").open("ab") as log:
+        words = [sys.executable, "-m", *command]
+        run = subprocess.Popen(words, cwd=home, env=environment, start_new_session=True, stdout=log, stderr=log)
+    try:
+        yield run
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+def job(name: str) -> tuple[str, ...]:
+    """How a job of Estafette's is run in a process of its own, as Dagster's daemon runs it."""
+    return ("dagster", "job", "execute", "-m", "pipelines.definitions", "-j", name)
+
+
+def until(what: Callable[[], object], seconds: float, *, while_runs: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Wait until `what()` is true. TimeoutError after so many seconds, or where a process has ended meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline or (while_runs is not None and while_runs.poll() is not None):
+            raise TimeoutError(f"not within {seconds:g} s, or what was to do it has ended")
+        time.sleep(0.05)
 
 
 OFFER = """name: offer_N

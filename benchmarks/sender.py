@@ -7,7 +7,6 @@ while messages flow. `httpx.AsyncClient` is given the same bodies at the same pa
 
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,12 +15,13 @@ from pathlib import Path
 import httpx
 
 from benchmarks import cloud, homes
-from benchmarks.harness import ROOT, Benchmark, Meter, Way, program, say
+from benchmarks.harness import Benchmark, Meter, Way, program
 from benchmarks.processes import Session
-from pipelines.run import prepare
 
 LATENCY = 0.2
 COMING_UP = 60.0
+BODY = {"messaging_product": "whatsapp", "to": "+33600000000", "type": "text", "text": {"body": "x" * 400}}
+HEADERS = {"Authorization": "Bearer sandbox-token"}
 
 
 def main() -> int:
@@ -58,19 +58,19 @@ def dispatch(meter: Meter, pace: int, seconds: float, senders: int = 1) -> None:
             Path(folder) / "home", server.url, people=int(pace * (seconds + 3)), pace=pace, senders=senders
         )
         planned = homes.plan_all(home)
-        with subprocess.Popen(**job(home, server.certificate)) as run, Session(run.pid, 0.2) as session:
-            _until(lambda: server.count() > 0, run)
+        job = homes.started(home, *homes.job("dispatch"), certificate=server.certificate)
+        with job as run, Session(run.pid, 0.2) as session:
+            homes.until(lambda: server.count() > 0, COMING_UP, while_runs=run)
             time.sleep(1.0)
             began, cpu = time.monotonic(), session.cpu()
-            _until(lambda: server.count() >= planned - pace * senders, run, seconds * 3 + COMING_UP)
+            homes.until(lambda: server.count() >= planned - pace * senders, seconds * 4 + COMING_UP, while_runs=run)
             lasted, used = time.monotonic() - began, session.cpu() - cpu
-            _until(lambda: run.poll() is not None, None)
-            assert run.returncode == 0
+            assert run.wait(COMING_UP) == 0
         found = server.stamps()
         assert found.copies == 1
         assert homes.states(home) == {"accepted": planned}, homes.states(home)
         meter.items, meter.wall, meter.cpu, meter.rss = planned, lasted, used, session.peak
-        meter.items = round(planned * lasted / (found.all[-1] - found.all[0]) * cloud.SECOND)
+        meter.items = round((planned - 1) / (found.all[-1] - found.all[0]) * 1e9 * lasted)
         meter.figures["mean a second"] = cloud.mean_rate(found.all, seconds)
         worst = max(cloud.most_in_a_second(stamps) for stamps in found.numbers.values())
         meter.figures["busiest second"] = worst
@@ -97,38 +97,12 @@ async def _stock(url: str, pace: int, seconds: float) -> None:
         tasks: list[asyncio.Task[httpx.Response]] = []
         while (now := time.monotonic()) < began + seconds:
             while len(tasks) < (now - began) * pace and sum(not task.done() for task in tasks[-400:]) < 400:
-                body = {"messaging_product": "whatsapp", "to": "+33600000000", "type": "text", "text": {"body": "x" * 400}}
-                headers = {"Authorization": "Bearer sandbox-token"}
-                post = client.post(f"{url}/v25.0/{homes.number(0)}/messages", json=body, headers=headers)
+                post = client.post(f"{url}/v25.0/{homes.number(0)}/messages", json=BODY, headers=HEADERS)
                 tasks.append(asyncio.create_task(post))
             await asyncio.sleep(0.005)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def job(home: Path, certificate: Path, name: str = "dispatch") -> dict[str, object]:
-    """How a job is started as Dagster starts it: arguments of Popen, in a session of its own."""
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(prepare(home)),
-        "ESTAFETTE_HOME": str(home),
-        "SSL_CERT_FILE": str(certificate),
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "pipelines.definitions", "-j", name]
-    log = (home / f"{name}.log").open("wb")
-    return {"args": command, "cwd": home, "env": environment, "start_new_session": True, "stdout": log, "stderr": log}
-
-
-def _until(what, run: "subprocess.Popen[bytes] | None", seconds: float = COMING_UP) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + seconds
-    while not what():
-        if run is not None and run.poll() is not None:
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:g} s")
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ def dispatch() -> None:
 
 
 def spread(jobs: Sequence[LaneJob], cores: int) -> list[list[LaneJob]]:
-    """Lanes over processes: as few as carry them (700 messages a second each), never more than cores; the faster lanes
-    first, each to the process with the least to do."""
+    """Lanes over processes: as few as carry them (1,500 messages a second each), never more than cores; the faster
+    lanes first, each to the process with the least to do."""
     if not jobs:
         return []
     groups: list[list[LaneJob]] = [[] for _ in range(processes([_pace(job) for job in jobs], cores))]

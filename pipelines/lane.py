@@ -1,8 +1,9 @@
 """A lane: one asyncio loop that sends one share of one sender's messages at the sender's pace.
 
 What belongs here: the loop. Each 100 ms a turn of the outbox (one commit: outcomes in, next messages stamped) runs on a
-thread of its own, because a commit on the loop's thread costs pace; each 5 ms what the pacer allows is posted. What may
-go out and what an answer means is `resources.outbox`.
+thread of its own, because a commit on the loop's thread costs pace; each 5 ms what the pacer allows is posted, and
+counts for it from the moment at which it is written to the wire. What may go out and what an answer means is
+`resources.outbox`.
 
 A lane ends when nothing is left to send, at its deadline, when the sender is stopped, when the Cloud API stays out of
 reach or takes nothing for a minute, when its lease has passed on or has run out while the process slept, or when it is
@@ -12,6 +13,7 @@ posted, so that a stop leaves nothing unknown.
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 from collections import deque
@@ -25,7 +27,7 @@ import uvloop
 from journey.clock import to_us
 from journey.codes import Action
 from journey.outcome import Outcome
-from journey.pacing import MARGIN, Pacer
+from journey.pacing import LATE, WINDOW, Leave, Pacer
 from journey.problems import LeaseLost, LedgerError
 from journey.render import with_callback
 from resources.bodies import Bodies
@@ -123,12 +125,14 @@ class Lane:
 
     def run(self) -> LaneReport:
         """Send until the lane ends, then give its lease back; see the module for when."""
+        gc.freeze()  # a full collection looks at all that Dagster and Polars have loaded: 100 ms without a POST
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._run())
         finally:
+            gc.unfreeze()
             # Whoever sends next starts with an empty window of its own: it waits until ours is empty too.
-            self.ledger.release(self.lease, after=self._posted_at + MARGIN - time.monotonic())
+            self.ledger.release(self.lease, after=self._posted_at + WINDOW + LATE - time.monotonic())
         return self.report
 
     async def _run(self) -> None:
@@ -262,9 +266,6 @@ class Lane:
                     task = asyncio.create_task(self._post(api, claimed, body))
                     self._posting.add(task)
                     task.add_done_callback(self._posting.discard)
-                if allowed:
-                    await asyncio.sleep(0)  # they go out now
-                    self._pacer.left(allowed, time.monotonic())
             await asyncio.sleep(TICK)
 
     def _may_post(self) -> bool:
@@ -272,21 +273,32 @@ class Lane:
         return self._left() > POST_TIMEOUT
 
     async def _post(self, api: Sender, claimed: Claimed, body: str) -> None:
-        if not self._may_post():  # the process slept between the tick and now
-            self._settled.append(Settled(claimed.id, None))
-            return
-        self._posted_at = time.monotonic()
-        self.report.posted += 1
+        leave: Leave | None = None
+
+        def left() -> None:
+            nonlocal leave
+            leave = self._pacer.left(time.monotonic())
+            self._posted_at = leave.at
+            self.report.posted += 1
+
+        outcome: Outcome | None = None
         try:
-            outcome = await api.post(self.job.phone_number_id, body)
+            if self._may_post():  # else the process slept between the tick and now
+                outcome = await api.post(self.job.phone_number_id, body, left)
         except asyncio.CancelledError:
             outcome = Outcome(Action.unknown, title="No answer", details="The lane was cancelled.")
+        finally:
+            if leave is None:
+                self._pacer.withdrawn()
+            else:
+                self._pacer.answered(leave, time.monotonic())
         self._settled.append(Settled(claimed.id, outcome))
-        self._count(outcome)
+        if outcome is not None:
+            self._count(outcome, leave is not None)
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, left: bool) -> None:
         if outcome.action is Action.not_sent:
-            self.report.posted -= 1
+            self.report.posted -= left  # turned away: something answered, and it was not the Cloud API
             self._failing_since = self._failing_since or time.monotonic()
             self._failure = outcome.details or outcome.title or ""
             return

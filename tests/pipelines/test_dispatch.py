@@ -32,9 +32,9 @@ def test_senders_at_the_usual_pace_share_one_process() -> None:
     assert [len(group) for group in spread(jobs, cores=4)] == [8]
 
 
-def test_a_fast_sender_gets_its_lanes_in_processes_of_their_own() -> None:
-    jobs = [_job("fast", 1000, share, 2) for share in range(2)]
-    assert [[job.share for job in group] for group in spread(jobs, cores=4)] == [[0], [1]]
+def test_two_fast_senders_get_processes_of_their_own() -> None:
+    jobs = [_job(sender, 1000) for sender in ("one", "other")]
+    assert [[job.sender for job in group] for group in spread(jobs, cores=4)] == [["one"], ["other"]]
 
 
 def test_there_are_never_more_processes_than_cores_and_every_lane_has_one() -> None:

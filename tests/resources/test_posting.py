@@ -8,12 +8,12 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from journey.outcome import Action, Outcome
 from resources.posting import Sender
+from resources.wire import Answer, Broken, NeverLeft
 
 TOKEN = "EAAGm0PX4ZCpsBAKr7secret"
 BODY = '{"messaging_product":"whatsapp","to":"+33611223344","type":"template","note":"é"}'
@@ -316,44 +316,57 @@ def test_the_token_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     run(test)
 
 
+class StandIn:
+    """A wire without a network: what was to be written, and an answer or an error."""
+
+    def __init__(self, answer: Answer | Exception) -> None:
+        self.answer, self.requests = answer, list[bytes]()
+
+    async def exchange(self, request: bytes, written: Callable[[], object]) -> Answer:
+        if isinstance(self.answer, NeverLeft):
+            raise self.answer
+        self.requests.append(request)
+        written()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def aclose(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize(
-    ("error", "action"),
+    ("error", "action", "times"),
     [
-        (httpx.ConnectError("refused"), Action.not_sent),
-        (httpx.ConnectTimeout("slow"), Action.not_sent),
-        (httpx.PoolTimeout("full"), Action.not_sent),
-        (httpx.ReadTimeout("slow"), Action.unknown),
-        (httpx.WriteError("broken"), Action.unknown),
-        (httpx.RemoteProtocolError("hung up"), Action.unknown),
-        (OSError("what"), Action.unknown),
-        (RuntimeError("never seen"), Action.unknown),
+        (NeverLeft("refused"), Action.not_sent, 0),
+        (Broken("hung up"), Action.unknown, 1),
+        (OSError("what"), Action.unknown, 1),
+        (RuntimeError("never seen"), Action.unknown, 1),
     ],
 )
-def test_another_transport_may_stand_in(error: Exception, action: Action) -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
-        raise error
+def test_the_moment_of_leaving_is_told_once_and_only_where_it_left(
+    error: Exception, action: Action, times: int
+) -> None:
+    left: list[None] = []
 
     async def test() -> None:
-        transport = httpx.MockTransport(handler)
-        async with Sender("https://graph.example", "v25.0", SecretStr(TOKEN), transport=transport) as sender:
-            assert (await sender.post("2200", BODY)).action is action
+        async with Sender("https://graph.example", "v25.0", SecretStr(TOKEN), wire=StandIn(error)) as sender:
+            assert (await sender.post("2200", BODY, lambda: left.append(None))).action is action
 
     run(test)
+    assert len(left) == times
 
 
 def test_a_stand_in_sees_the_request_that_meta_would_see() -> None:
-    seen: list[httpx.Request] = []
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(200, json=ACCEPTED)
+    wire = StandIn(Answer(200, json.dumps(ACCEPTED).encode()))
 
     async def test() -> None:
-        transport = httpx.MockTransport(handler)
-        async with Sender("https://graph.example/", "v25.0", SecretStr(TOKEN), transport=transport) as sender:
+        async with Sender("https://graph.example/", "v25.0", SecretStr(TOKEN), wire=wire) as sender:
             outcome: Outcome = await sender.post("2200", BODY.encode())
         assert outcome.action is Action.accepted and outcome.wa_id == "33611223344"
-        assert str(seen[0].url) == "https://graph.example/v25.0/2200/messages"
-        assert (seen[0].method, seen[0].content) == ("POST", BODY.encode())
 
     run(test)
+    head, _, body = wire.requests[0].partition(b"\r\n\r\n")
+    assert head.splitlines()[:2] == [b"POST /v25.0/2200/messages HTTP/1.1", b"Host: graph.example"]
+    assert f"Content-Length: {len(BODY.encode())}".encode() in head.splitlines()
+    assert body == BODY.encode()
