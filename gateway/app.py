@@ -5,6 +5,7 @@ more `include_router`.
 """
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,7 +32,7 @@ from gateway.inbox_events import Watch
 from gateway.links import link_routes
 from gateway.log import Clock, LandingLog
 from gateway.look import error_page, look_routes, words_of
-from gateway.signing_in import signing_in_routes
+from gateway.signing_in import signing_in_routes, visitor
 from gateway.store import Store
 from gateway.webhooks import webhook_routes
 from journey.problems import EstafetteError
@@ -166,6 +167,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not possible at {request.url.path}.",
     }
     if status == 404 and "text/html" in request.headers.get("accept", ""):
+        with contextlib.suppress(Refused):  # who is logged in keeps the way to the other pages
+            await visitor(request)
         return error_page(request, 404, words_of(request)("not_found"))
     response = refuse(status, sentences.get(status, str(getattr(error, "detail", error))))
     response.headers.update(getattr(error, "headers", None) or {})

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote
@@ -42,6 +43,7 @@ ORDER = ("live", "stopped", "holes", "draft", "gone")
 FRESH = 15.0  # seconds for which messages that wait are not counted again
 REMEMBERED = 50  # results of one cut of the analyst database
 SHOWN_ANSWERS = 12
+MANY = 12  # campaigns above which the list begins with links to its parts
 LONGEST_WHY = 300
 
 Viewer = Annotated[Visitor, Depends(signed_in("viewer"))]
@@ -157,6 +159,8 @@ def campaign_routes(store: Store) -> APIRouter:
             bars=STEPS,
             senders=found.senders,
             moment=from_us,
+            many=MANY,
+            states=[(state, len(list(group))) for state, group in groupby(found.cards, key=lambda card: card.state)],
         )
 
     @routes.get("/campaigns/{name}", include_in_schema=False, response_model=None)
@@ -233,7 +237,8 @@ def _overview(store: Store, home: "Home", counted: Counted) -> Overview:
     cards += [
         _card(project, name, None) for name in sorted(set(found[0] if found else ()) - {one.name for one in cards})
     ]
-    cards.sort(key=lambda card: (ORDER.index(card.state), card.name))
+    ran = found[0] if found else {}
+    cards.sort(key=lambda card: (ORDER.index(card.state), not ran.get(card.name, {}).get("entered"), card.name))
     with home.ledger.read() as tx:
         stopped = stopped_senders(tx)
     zone = ZoneInfo(project.settings.timezone)

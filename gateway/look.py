@@ -69,7 +69,9 @@ def words_of(request: Request) -> Words:
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page. Its template sees `t` (the texts), `visitor` (who is logged in, or None) and `values`."""
     visitor = getattr(request.state, "visitor", None)
-    common = {"t": words_of(request), "visitor": visitor, "path": request.url.path, "names": NAMES}
+    path, query = request.url.path, request.url.query
+    address = f"{path}?{query}" if query else path
+    common = {"t": words_of(request), "visitor": visitor, "path": path, "address": address, "names": NAMES}
     text = _environment().get_template(template).render(**common, **values)
     return HTMLResponse(text, status, {"Vary": "Cookie, Accept-Language"})
 

@@ -4,9 +4,11 @@ What belongs here: which language a browser gets, and finding a text. The texts 
 have the same keys and placeholders (a test holds them to it).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from fastapi import Request
@@ -22,6 +24,7 @@ from journey.reasons import SKIPS as SKIPS_EN
 from journey.words import LeaveReason, SkipReason
 
 UTC = ZoneInfo("UTC")
+_BEFORE = re.compile(r" (?=[:;?!»])|(?<=«) ")
 COOKIE = "estafette_language"
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "fr": FRENCH}
 NAMES = {"en": "English", "fr": "Français"}
@@ -41,7 +44,8 @@ class Words:
     def __call__(self, key: str, **values: object) -> str:
         """The text of a key, its {placeholders} filled; numbers among them as the language writes them."""
         shown = {name: self.number(one) if isinstance(one, int) else one for name, one in values.items()}
-        return LANGUAGES[self.language][key].format(**shown)
+        text = LANGUAGES[self.language][key]
+        return (spaced(text) if self.language == "fr" else text).format(**shown)
 
     def has(self, key: str) -> bool:
         return key in LANGUAGES[self.language]
@@ -92,13 +96,14 @@ class Words:
             return reason, ""
         known = SKIPS_EN[SkipReason(reason)]
         if self.language == "fr":
-            return SKIPS[SkipReason(reason)], MENDS.get(SkipReason(reason), "")
+            return spaced(SKIPS[SkipReason(reason)]), spaced(MENDS.get(SkipReason(reason), ""))
         return known.what, known.mend
 
     def code(self, code: int | None) -> tuple[str, str]:
         """The title of one of Meta's error codes, and what it means and asks for."""
         if self.language == "fr" and code is not None and code in CODES_FR:
-            return CODES_FR[code]
+            title, sentence = CODES_FR[code]
+            return title, spaced(sentence)
         known = explain(code)
         return known.title, known.sentence
 
@@ -113,6 +118,12 @@ class Words:
         if reason not in LeaveReason.__members__:
             return reason
         return ENDS[LeaveReason(reason)] if self.language == "fr" else ENDS_EN[LeaveReason(reason)].what
+
+
+@lru_cache(2_000)
+def spaced(text: str) -> str:
+    """A French text whose spaces before : ; ? ! » and after « do not break."""
+    return _BEFORE.sub("\u00a0", text)
 
 
 def language_of(request: Request) -> str:

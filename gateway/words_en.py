@@ -20,8 +20,8 @@ TEXTS: Final[Mapping[str, str]] = {
     "back_to_campaigns": "All campaigns",
     "cancel": "Cancel",
     "as_of": "Numbers as of",
-    "not_published": "Nothing has been counted yet. Numbers come with the first pass: run estafette tick, or let"
-    " Dagster's daemon run.",
+    "not_published": "Nothing has been counted yet. Numbers come with the first pass: run `estafette tick`, or"
+    " let Dagster's daemon run.",
     "day_one": "{count} day",
     "day_many": "{count} days",
     "hour_one": "{count} hour",
@@ -50,15 +50,16 @@ TEXTS: Final[Mapping[str, str]] = {
     "no_users": "Make the first user where Estafette runs, then load this page again:",
     # campaigns
     "no_campaigns_title": "No campaign yet",
-    "no_campaigns": "A campaign is a file in the folder campaigns/. Write one (docs/write-a-campaign.md), or take the"
-    " examples of estafette init, then:",
+    "no_campaigns": "A campaign is a file in the folder `campaigns/`. Write one (docs/write-a-campaign.md), or take the"
+    " examples of `estafette init`, then:",
+    "by_state": "By state",
     "state_live": "live",
     "state_stopped": "stopped",
     "state_draft": "draft",
     "state_holes": "has holes",
     "state_gone": "file gone",
     "state_live_long": "It enters people and sends.",
-    "state_draft_long": "It is a draft: nobody enters. Take draft: true out of its file to start it.",
+    "state_draft_long": "It is a draft: nobody enters. Take `draft: true` out of its file to start it.",
     "state_gone_long": "Its file is gone: nobody enters, and nothing is sent any more.",
     "stopped_since": "Stopped since {time}: {why}",
     "trouble": "It stands still because of an error of Estafette’s own. {error}",
@@ -66,7 +67,6 @@ TEXTS: Final[Mapping[str, str]] = {
     "stopped_means": "Nobody enters and nothing is sent. Waits and deliveries go on; nothing is lost.",
     "holes_one": "Its file has an error. Until it is mended nobody enters and nothing is sent.",
     "holes_many": "Its file has {count} errors. Until they are mended nobody enters and nothing is sent.",
-    "holes_first": "{count} to mend in its file",
     "nobody_yet": "Nobody has entered yet.",
     "nobody_next_audience": "Let its audience in with:",
     "nobody_next_other": "People enter with the next event or request that its entries wait for.",
@@ -118,6 +118,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "journey": "Journey",
     "journey_text": "Each box is a step; each row in it a way out, with how many took it. A small square: the passage"
     " ends there.",
+    "journey_fit": "Fit the whole picture in",
     "journey_table": "The same as a table",
     "journey_unreadable": "The file can't be read, so the journey can't be drawn.",
     "step": "Step",
@@ -186,7 +187,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "no_replies": "Nobody has answered yet.",
     "answer": "Answer",
     "late": "Late",
-    "more_replies": "The {count} most frequent; estafette query has all.",
+    "more_replies": "The {count} most frequent; `estafette query` has all.",
     "arms": "Experiments",
     "arm": "Arm",
     "passages": "Passages",

@@ -4,15 +4,12 @@
 
 const EVERY = 20000; // milliseconds
 const LIVE = { "X-Estafette-Live": "1" }; // a page that looks by itself keeps nobody logged in
+const STOPS = "a, button, summary, input, [tabindex]"; // where the keyboard's focus can stand
 
 /** Whether somebody is in the middle of something that must not be swept away. */
 function busy(content) {
   const selected = getSelection();
-  return (
-    document.hidden ||
-    (selected && !selected.isCollapsed && content.contains(selected.anchorNode)) ||
-    (document.activeElement !== content && content.contains(document.activeElement))
-  );
+  return document.hidden || Boolean(selected && !selected.isCollapsed && content.contains(selected.anchorNode));
 }
 
 async function refresh() {
@@ -22,11 +19,16 @@ async function refresh() {
   if (!answer.ok) return;
   const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("content");
   if (!found || busy(content)) return;
-  const open = [...content.querySelectorAll("details")].map((one) => one.open);
-  const at = [...content.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]);
+  const all = (selector) => [...content.querySelectorAll(selector)];
+  const open = all("details").map((one) => one.open);
+  const ticked = all("[type=checkbox]").map((one) => one.checked);
+  const at = all(".scroll").map((one) => [one.scrollLeft, one.scrollTop]);
+  const stood = all(STOPS).indexOf(document.activeElement);
   content.replaceChildren(...found.childNodes);
-  content.querySelectorAll("details").forEach((one, place) => (one.open = Boolean(open[place])));
-  content.querySelectorAll(".scroll").forEach((one, place) => at[place] && one.scrollTo(...at[place]));
+  all("details").forEach((one, place) => (one.open = Boolean(open[place])));
+  all("[type=checkbox]").forEach((one, place) => (one.checked = Boolean(ticked[place])));
+  all(".scroll").forEach((one, place) => at[place] && one.scrollTo(...at[place]));
+  if (stood >= 0) all(STOPS)[stood]?.focus({ preventScroll: true });
 }
 
 setInterval(() => refresh().catch(() => {}), EVERY);

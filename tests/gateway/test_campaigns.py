@@ -88,7 +88,7 @@ def test_the_list_says_how_each_campaign_stands_and_what_to_do_next(make_home: M
 
     async def scene(browser: Browser) -> None:
         said = plain((await browser.get("/")).text)
-        assert "offer live" in said and "later draft" in said and "broken has holes 1 to mend" in said
+        assert "offer live" in said and "later draft" in said and "broken has holes Its file has an error" in said
         assert "Nothing has been counted yet" in said
         assert "estafette run offer" in said and "Take draft: true out" in said
         said = plain((await browser.get("/campaigns/broken")).text)
@@ -256,7 +256,7 @@ def test_a_campaign_whose_file_is_gone_keeps_its_numbers(make_home: Make) -> Non
     async def scene(browser: Browser) -> None:
         assert "offer file gone" in plain((await browser.get("/")).text)
         said = plain((await browser.get("/campaigns/offer")).text)
-        assert "messages accepted 3" in said and "can't be drawn" in said
+        assert "messages accepted 3" in said and "Its file is gone" in said
 
     play(stage, scene)
 

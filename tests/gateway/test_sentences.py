@@ -107,3 +107,9 @@ def test_the_mark_of_the_list_changes_with_what_became_of_a_message(make_home: M
     assert delivered != before and delivered.partition(".")[0] == before.partition(".")[0]
     stage.status(1, "read").turn()
     assert mark() != delivered
+
+
+def test_no_line_begins_with_a_french_colon() -> None:
+    said = FRENCH("stopped_since", time="hier", why="a : b")
+    assert "hier\u00a0:" in said and said.endswith("a : b")  # what people wrote stays as they wrote it
+    assert FRENCH("not_allowed", needed="x", role="y").startswith("Il faut le rôle «\u00a0x\u00a0»")
