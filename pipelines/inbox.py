@@ -15,18 +15,21 @@ import sqlalchemy as sa
 from journey.campaign import Campaign, CampaignSettings
 from journey.clock import to_us
 from journey.inbox_answer import read_answer
+from journey.rows import bad_frame
 from journey.steps import MessageStep
 from pipelines.plan import decided, write
 from pipelines.rendering import ARRIVED
+from resources.containing import reaches_further, unforeseen
 from resources.home import Home
 from resources.ledger import BULK, Lease
 from resources.outbox import INBOX
+from resources.quarantine import put_aside
 from resources.tables import answer as answers
 
 FIRST = -1
 """The priority of what a person sends: before what events and requests (0) and audiences (1) bring."""
 
-PLANNED = "planned"
+PLANNED, FAILED = "planned", "failed"
 _BY_HAND = CampaignSettings(silent_hours="none", frequency_cap="ignore")
 
 
@@ -36,8 +39,22 @@ def answer(home: Home, lease: Lease, now: datetime) -> int:
         open_ = sa.select(answers).where(answers.c.done_at.is_(None)).order_by(answers.c.id).limit(BULK)
         rows = tx.execute(open_).all()
     for row in rows:
-        _plan(home, lease, row, now)
+        try:
+            _plan(home, lease, row, now)
+        except Exception as error:
+            if reaches_further(error):
+                raise
+            _give_up(home, lease, row, error, now)
     return len(rows)
+
+
+def _give_up(home: Home, lease: Lease, row: Any, error: Exception, now: datetime) -> None:
+    """An answer that Estafette itself failed on is put aside, and keeps nobody else's from going out."""
+    line = {"request_uuid": row.uuid, "inbox": {"contact_id": row.contact_id, "author": row.author}}
+    bad = bad_frame([(0, unforeseen(error), msgspec.json.encode(line).decode())])
+    with home.ledger.write(lease) as tx:
+        put_aside(tx, "requests", row.source, bad, now)
+        tx.execute(answers.update().where(answers.c.id == row.id).values(done_at=to_us(now), outcome=FAILED))
 
 
 def _plan(home: Home, lease: Lease, row: Any, now: datetime) -> None:

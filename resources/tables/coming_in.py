@@ -81,7 +81,7 @@ sa.Index(
 
 #: What a person wrote in the inbox, by its uuid: a second one with the same uuid changes nothing. `content` is JSON: a
 #: free text, or a template with what fills it. Planned by the next turn as a message of no campaign; `outcome` is
-#: planned, or the reason for which it was not sent.
+#: planned, the reason for which it was not sent, or failed: then the quarantine has it.
 answer = sa.Table(
     "answer",
     metadata,

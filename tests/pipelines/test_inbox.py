@@ -5,6 +5,7 @@ import json
 import duckdb
 import pytest
 
+from pipelines import inbox
 from pipelines.publish import publish
 from tests.stage import SETTINGS, person, refused, template, unknown
 
@@ -205,3 +206,20 @@ def test_analysts_see_who_wrote_it_and_no_campaign(stage):
         assert con.sql(query).fetchall() == [(None, None, None, None, "c2", "outside_service_window")]
         for table in ("campaign_funnel", "step_funnel", "campaign_daily"):
             assert con.sql(f"SELECT count(*) FROM {table} WHERE campaign IS NULL").fetchall() == [(0,)]
+
+
+def test_one_that_estafette_fails_on_keeps_no_other_from_going_out(stage, monkeypatch):
+    real = inbox.decided
+
+    def fails(home, campaign, step, group, now):
+        if "poison" in group["step"]:
+            raise ValueError("who would have thought")
+        return real(home, campaign, step, group, now)
+
+    monkeypatch.setattr(inbox, "decided", fails)
+    stage.answers("c1", "poison", text="Oui").answers("c1", "a2", text="Oui").turn()
+    assert len(stage.send()) == 1
+    assert stage.rows("SELECT uuid, outcome FROM answer ORDER BY id") == [("poison", "failed"), ("a2", "planned")]
+    assert "who would have thought" in stage.value("SELECT reason FROM quarantine")
+    stage.turn()
+    assert stage.states() == {"accepted": 1}
