@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from journey.problems import LeaseLost, LedgerError
-from resources.ledger import LEASE_SECONDS, Lease, LeaseRow, Ledger, holder_name
+from resources.ledger import LEASE_SECONDS, PASS, WANTED, Lease, LeaseRow, Ledger, holder_name
 
-PASS = "pass"  # noqa: S105 - the name of a lease
 WAIT = 600.0
 LOOK = 0.25
 
@@ -28,9 +27,17 @@ def describe(row: LeaseRow) -> str:
 
 
 @contextmanager
-def passing(ledger: Ledger, note: str, say: Callable[[str], None], wait: float = WAIT) -> Iterator[Lease]:
-    """Hold the lease `pass` within the block, renewed from a thread. LedgerError where it is not free in time."""
-    lease = _take(ledger, note, say, wait)
+def passing(
+    ledger: Ledger, note: str, say: Callable[[str], None], wait: float = WAIT, *, ask: bool = False
+) -> Iterator[Lease]:  # fmt: skip
+    """Hold the lease `pass` within the block, renewed from a thread. LedgerError where it is not free in time. With
+    `ask`, a live pass is asked to make room: it would stay for up to an hour."""
+    asking = ledger.take(WANTED + PASS, holder_name(), seconds=wait, note=note) if ask else None
+    try:
+        lease = _take(ledger, note, say, wait)
+    finally:
+        if asking is not None:
+            ledger.release(asking)
     over = threading.Event()
 
     def renew() -> None:

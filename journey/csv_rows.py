@@ -52,6 +52,16 @@ def csv_rows(lines: Iterable[bytes], batch: int = BATCH) -> Iterator[Rows]:
         yield _csv_batch(names, rows, numbers, raws, bad)
 
 
+def csv_records(lines: Iterable[bytes]) -> Iterator[tuple[int, int, list[str], bool]]:
+    """The header and every record of a CSV file: (first line, last line, cells, whether it could be read), lines from
+    1. UnreadableCsv: its header can't be read."""
+    reader = _CsvReader(iter(lines))
+    header = reader.header()
+    yield reader.number, reader.number, header, True
+    for first, _, cells, problem in reader.records():
+        yield first, reader.number, cells, problem is None
+
+
 def _csv_batch(
     names: Mapping[str, int],
     rows: Sequence[Sequence[str]],

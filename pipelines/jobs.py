@@ -10,7 +10,14 @@ import time
 
 import dagster as dg
 
-from assets.metadata import contacts_event, deliveries_event, events_event, published_event, segment_event
+from assets.metadata import (
+    contacts_event,
+    deliveries_event,
+    events_event,
+    published_event,
+    segment_event,
+    without_values,
+)
 from journey.problems import CloudApiError, ProjectError
 from pipelines.advance import advance
 from pipelines.publish import publish
@@ -20,6 +27,7 @@ from pipelines.turn import Turn, let_in, move, settle, turn
 from resources.definitions import PassResource
 from resources.home import Home
 from resources.interrupts import signals
+from resources.ledger import PASS, wanted
 
 PUBLISH_SECONDS = 30.0
 """While a pass lives it publishes this often (wall), so that analysts are never more than a minute behind."""
@@ -59,7 +67,7 @@ def enter_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     for name, audience in entered.segments.items():
         context.log_event(segment_event(name, audience))
     for name, why in entered.failed.items():
-        context.log.error(f"segment {name}: {why}")
+        context.log.error(f"segment {name}: {without_values(why)}")
     context.log.info(f"{entered.entered} entered, {entered.refused} refused; {left} moved before or met events")
 
 
@@ -143,7 +151,7 @@ def follow(
             worked, started = now, 0
         elif now - worked >= passing.linger:
             return
-        if live and now - began > LIVE_SECONDS:
+        if live and (now - began > LIVE_SECONDS or wanted(home.ledger, PASS)):
             return
         if now - published > PUBLISH_SECONDS:
             publish(home, passing.lease)
@@ -179,7 +187,7 @@ def _show(context: dg.OpExecutionContext, passing: PassResource, made: Turn) -> 
     for name, audience in made.entered.segments.items():
         context.log_event(segment_event(name, audience))
     for name, why in made.entered.failed.items():
-        context.log.error(f"segment {name}: {why}")
+        context.log.error(f"segment {name}: {without_values(why)}")
     _tell(context, passing.home)
     if made.anything:
         context.log.info(

@@ -18,6 +18,7 @@ from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.entry import INSIDE, PASSED, WAITING, allowance, candidates, judge, re_entry_rule
 from journey.growth import outgrown
+from journey.person import FORGOTTEN
 from journey.phones import stranger_id
 from journey.words import EntryKind, EntryOutcome, LeaveReason, ParticipantState
 from resources.home import Home
@@ -161,7 +162,11 @@ def known_people(home: Home, people: pl.DataFrame) -> pl.DataFrame:
 
 def taken_over(home: Home, people: pl.DataFrame) -> pl.DataFrame:
     """`people` (CANDIDATES) of an audience that was found earlier, by the ids that they have now: who was known by the
-    phone alone may have been taken over since."""
+    phone alone may have been taken over since, and who was forgotten does not come in."""
+    forgotten = people["contact_id"].str.starts_with(FORGOTTEN)
+    if forgotten.any():
+        refused = pl.when(forgotten).then(pl.lit(EntryOutcome.unknown_contact.value)).otherwise("outcome")
+        people = people.with_columns(refused.alias("outcome"))
     strangers = people["contact_id"].filter(people["contact_id"].str.starts_with(stranger_id("+"))).unique()
     if strangers.is_empty():
         return people

@@ -50,4 +50,10 @@ class Bodies:
         return str(series[row])
 
     def _read(self, file_id: int) -> pl.Series:
+        try:
+            return self._texts(file_id)
+        except FileNotFoundError:  # written anew without somebody, between the two looks
+            return self._texts(file_id)
+
+    def _texts(self, file_id: int) -> pl.Series:
         return pl.read_parquet(self.lake.path(file_id), columns=["body"], glob=False).get_column("body")

@@ -35,6 +35,7 @@ from journey.rows import Rows, bad_frame, frame_rows
 from resources.consents import write_changes, write_changes_in_bulk
 from resources.contacts import Contacts
 from resources.containing import reaches_further, unforeseen
+from resources.forgotten import bring_back
 from resources.landing import Cursor, FileStat, Landing
 from resources.ledger import BULK, Lease
 from resources.quarantine import put_aside, put_aside_in_bulk
@@ -255,6 +256,7 @@ class _Intake:
         # Whom the rows may touch: their ids, whoever has their phones, and the strangers of those phones.
         stranger = frame["contact_id"].str.extract(r"^whatsapp:(\+[0-9]+)$")
         phones = pl.concat([frame["phone"], stranger.alias("phone")]).drop_nulls().unique()
+        bring_back(self.contacts, self.lease, phones)
         ids = pl.concat([frame["contact_id"], ("whatsapp:" + phones).alias("contact_id")])
         known = self.contacts.find(ids=ids, phones=phones)
         schema = contact_schema(types)

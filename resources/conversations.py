@@ -29,11 +29,14 @@ CHUNK = 200
 _MESSAGES = """
 SELECT attempted_at AS at, id, contact_id FROM message
 WHERE campaign = :campaign AND attempted_at IS NOT NULL AND (attempted_at, id) < (:at, :id)
+  AND contact_id NOT LIKE 'forgotten:%'
 ORDER BY attempted_at DESC, id DESC LIMIT :chunk
 """
 _REPLIES = """
 SELECT replied_at AS at, id, contact_id FROM reply
-WHERE replied_at > :since AND (replied_at, id) < (:at, :id) ORDER BY replied_at DESC, id DESC LIMIT :chunk
+WHERE replied_at > :since AND (replied_at, id) < (:at, :id)
+  AND contact_id NOT LIKE 'forgotten:%'
+ORDER BY replied_at DESC, id DESC LIMIT :chunk
 """
 # A `+` keeps the planner from an index by time or campaign: a contact's own rows are few.
 _HEADS = """

@@ -8,7 +8,7 @@ comes twice, in another order or in another file changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
@@ -24,6 +24,8 @@ from resources.answering import match_again
 from resources.consents import apply_consent
 from resources.contact_intake import UnreadableFile, readable
 from resources.containing import Line, line_by_line, reaches_further, unforeseen
+from resources.forget_landing import erase_messages
+from resources.forgotten import apart
 from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.landing import FileStat
@@ -48,13 +50,14 @@ LINES = 4_000
 
 @dataclass
 class TakenWebhooks:
-    """What one pass took in."""
+    """What one pass took in. `late`: ids of messages from or to somebody who was forgotten, which the log still says."""
 
     files: int = 0
     lines: int = 0
     statuses: int = 0
     answers: int = 0
     quarantined: int = 0
+    late: set[str] = field(default_factory=set)
 
 
 def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = False) -> TakenWebhooks:
@@ -88,6 +91,9 @@ def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final
                 if last:
                     home.landing.save(tx, chunk.cursor, to_us(now))
             taken.lines += part.stop - part.start
+    if taken.late:  # the log says it in full
+        erase_messages(home.landing, stat, taken.late, lease)
+        taken.late = set()
 
 
 def _deal_with(
@@ -97,7 +103,8 @@ def _deal_with(
     it takes no other line along."""
 
     def use(some: Sequence[Line]) -> pl.DataFrame:
-        parsed = parse(some)
+        parsed, late = apart(home.ledger, home.prefix(), parse(some))
+        taken.late |= late
         folded = _fold(home, lease, parsed, now)  # first: a status may tell the wamid that an answer quotes
         answers = take_in_answers(home, lease, stat.shown, parsed, now)
         _news(home, lease, parsed, now)

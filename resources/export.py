@@ -170,7 +170,7 @@ def _due(
 
 def _token(tx: sa.Connection, lake: Lake, table: Table, opted_in: bool) -> str:
     """Says whether the contacts are still the same: their files, their columns and the default of consent."""
-    files = [row.id for name in (BASE, DELTA) for row in lake.rows(name, tx)]
+    files = [row.path for name in (BASE, DELTA) for row in lake.rows(name, tx)]
     columns = [(column.name, column.dtype.sql) for column in table.columns]
     return hashlib.sha256(repr((files, columns, opted_in)).encode()).hexdigest()[:16]
 

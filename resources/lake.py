@@ -93,6 +93,12 @@ class Lake:
         """Make files count no longer; they are deleted a day later."""
         tx.execute(lake_file.update().where(lake_file.c.id.in_(list(ids))).values(dropped_at=int(self.wall() * US)))
 
+    def replace(self, tx: sa.Connection, file_id: int, made: LakeFile) -> None:
+        """Let a file that counts be another one from now on: it keeps its number, and so its place among the others
+        and whatever names it. Only for taking a person out; the old file is to be deleted."""
+        values = {"path": made.path, "rows": made.rows, "bytes": made.bytes}
+        tx.execute(lake_file.update().where(lake_file.c.id == file_id).values(**values))
+
     def rows(self, name: str, tx: sa.Connection | None = None) -> Sequence[sa.Row[tuple[object, ...]]]:
         """The `lake_file` rows that count of one table, oldest first."""
         query = sa.select(lake_file).where(lake_file.c.name == name, lake_file.c.dropped_at.is_(None))
@@ -146,9 +152,9 @@ class Lake:
             self.drop(tx, [int(str(row.id)) for row in rows])
         return len(rows)
 
-    def sweep(self, lease: Lease | None) -> int:
+    def sweep(self, lease: Lease | None, keep: float = KEEP_SECONDS) -> int:
         """Delete what was dropped more than a day ago, and orphans of crashes that old. Gives the number of files."""
-        before = self.wall() - KEEP_SECONDS
+        before = self.wall() - keep
         with self.ledger.write(lease) as tx:
             rows = tx.execute(
                 sa.select(lake_file.c.id, lake_file.c.path).where(lake_file.c.dropped_at < int(before * US))

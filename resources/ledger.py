@@ -36,6 +36,8 @@ BUCKET = 100_000
 """Ids of one export bucket."""
 
 LEASE_SECONDS = 30.0
+PASS = "pass"  # noqa: S105 - the name of a lease
+WANTED = "wanted:"
 US = 1_000_000
 
 Wall = Callable[[], float]
@@ -89,7 +91,12 @@ class Ledger:
         try:
             if url.database:
                 Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-            engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8)
+            engine = sa.create_engine(
+                url,
+                connect_args={"timeout": 30, "check_same_thread": False},
+                pool_size=8,
+                hide_parameters=True,  # an error's text goes to logs, and a statement's values are people's
+            )
             sa.event.listen(engine, "connect", _prepare)
             ledger = cls(engine, wall)
             ledger._migrate()
@@ -111,6 +118,25 @@ class Ledger:
             source = tx.connection.driver_connection
             assert isinstance(source, sqlite3.Connection)
             source.backup(made)
+
+    def scrub(self, wait: float = 30.0) -> bool:
+        """Write the file anew, without what its pages still hold of deleted and older rows, and empty its journal.
+
+        Readers go on; writers wait for it (some seconds a gigabyte). Gives whether the journal is empty: somebody who
+        reads on an old cut for longer than `wait` seconds keeps it.
+        """
+        with self.engine.connect() as tx:
+            tx.exec_driver_sql("PRAGMA temp_store=FILE")
+            try:
+                tx.exec_driver_sql("VACUUM")
+            finally:
+                tx.exec_driver_sql("PRAGMA temp_store=MEMORY")
+            deadline = time.monotonic() + wait
+            while True:
+                busy, *_ = tx.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+                if not busy or time.monotonic() > deadline:
+                    return not busy
+                time.sleep(0.1)
 
     # -- transactions ------------------------------------------------------------------------------------------------
 
@@ -253,6 +279,11 @@ class Ledger:
                 )
 
 
+def wanted(ledger: Ledger, name: str) -> bool:
+    """Whether somebody who can't wait for long asks for a lease: whoever holds it gives it back at the next turn."""
+    return any(row.name == f"{WANTED}{name}" for row in ledger.leases())
+
+
 def chunks(total: int, size: int = BULK, pause: float = PAUSE) -> Iterator[slice]:
     """Slices of a bulk write, with the pause that lets a sender at the lock between two of them."""
     for start in range(0, total, size):
@@ -288,6 +319,7 @@ def _prepare(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.execute("PRAGMA temp_store=MEMORY")
     cursor.execute("PRAGMA cache_size=-65536")
+    cursor.execute("PRAGMA secure_delete=ON")  # what is deleted is gone from the file too, whoever built this SQLite
     cursor.close()
 
 

@@ -118,7 +118,7 @@ def _every_journey(tx: sa.Connection) -> None:
 
 def _answers(tx: sa.Connection) -> None:
     """2 → 3: what people write in the inbox; what a restore must remember; what reading again needs; campaigns in which
-    an error came up."""
+    an error came up; who was forgotten."""
     for statement in (
         """CREATE TABLE answer (id INTEGER NOT NULL PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, contact_id TEXT NOT NULL,
             sender TEXT NOT NULL, content TEXT NOT NULL, author TEXT NOT NULL, source TEXT NOT NULL,
@@ -130,6 +130,8 @@ def _answers(tx: sa.Connection) -> None:
         "CREATE TABLE doubt (participant_id INTEGER NOT NULL PRIMARY KEY, step TEXT NOT NULL)",
         """CREATE TABLE trouble (campaign TEXT NOT NULL PRIMARY KEY, doing TEXT NOT NULL, error TEXT NOT NULL,
             since BIGINT NOT NULL, seen_at BIGINT NOT NULL)""",
+        """CREATE TABLE forgotten (hash TEXT NOT NULL PRIMARY KEY, scope TEXT NOT NULL, cause TEXT NOT NULL,
+            changed_at BIGINT NOT NULL)""",
     ):
         tx.exec_driver_sql(statement)
 

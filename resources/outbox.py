@@ -101,7 +101,8 @@ _HAND_BACK = (
     " WHERE id = ? AND state = 'attempted'"
 )
 # Statuses may have come before the answer: what they said stays, an error of an earlier try does not.
-_ACCEPT = """UPDATE message SET wamid = ?, accepted_at = MIN(?, COALESCE(accepted_at, ?)),
+_ACCEPT = """UPDATE message SET wamid = CASE WHEN contact_id LIKE 'forgotten:%' THEN wamid ELSE ? END,
+  accepted_at = MIN(?, COALESCE(accepted_at, ?)),
   error_code = CASE WHEN failed_at IS NULL THEN NULL ELSE error_code END,
   error_title = CASE WHEN failed_at IS NULL THEN NULL ELSE error_title END,
   state = CASE WHEN state IN ('attempted', 'unknown') THEN 'accepted' ELSE state END WHERE id = ?"""

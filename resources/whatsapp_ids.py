@@ -14,6 +14,7 @@ import polars as pl
 from journey.contact_rows import CONTACT
 from journey.phones import stranger_id
 from resources.contacts import Contacts
+from resources.forgotten import bring_back
 from resources.ledger import Lease
 
 #: What is known of who wrote: `phone` in E.164; each may be null
@@ -52,11 +53,12 @@ def match_inbound(contacts: Contacts, who: pl.DataFrame) -> pl.DataFrame:
 def ensure_strangers(contacts: Contacts, lease: Lease | None, who: pl.DataFrame) -> pl.DataFrame:
     """`match_inbound`, where strangers become contacts: `whatsapp:` and the phone, else Meta's user id (no phone then),
     not opted in."""
+    digits = pl.when(pl.col("wa_id").str.contains("^[1-9][0-9]{6,14}$")).then(pl.lit("+") + pl.col("wa_id"))
+    bring_back(contacts, lease, who.select(pl.coalesce("phone", digits)).to_series(), who["user_id"])
     matched = match_inbound(contacts, who)
     strangers = matched.filter(pl.col("contact_id").is_null())
     if strangers.is_empty():
         return matched
-    digits = pl.when(pl.col("wa_id").str.contains("^[1-9][0-9]{6,14}$")).then(pl.lit("+") + pl.col("wa_id"))
     known = pl.coalesce("phone", digits)
     # Somebody writes twice, and only one of the two says the phone.
     same = pl.when(pl.col("user_id").is_not_null()).then(known.drop_nulls().first().over("user_id"))
@@ -98,6 +100,7 @@ def ensure_phones(contacts: Contacts, lease: Lease | None, phones: pl.Series) ->
     """`phone`, `contact_id`: who has each phone (E.164, each once). A phone that nobody has becomes a contact; whether
     it is opted in is for the settings' default, as for a file that says nothing."""
     asked = phones.drop_nulls().unique(maintain_order=True).alias("phone").to_frame()
+    bring_back(contacts, lease, asked["phone"])
     known = contacts.find(phones=asked["phone"]).unique("phone", keep="last").select("phone", "contact_id")
     new = asked.join(known, on="phone", how="anti", maintain_order="left")
     made = new.with_columns(contact_id=pl.lit(stranger_id("")) + pl.col("phone"))

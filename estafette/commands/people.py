@@ -1,5 +1,6 @@
-"""Commands about single people: `why`, `drop`."""
+"""Commands about single people: `why`, `drop`, `export`, `forget`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 
 def declare(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (why, drop):
+    for command in (why, drop, export, forget):
         app.command()(command)
 
 
@@ -33,3 +34,25 @@ def drop(
     from estafette.dropping import drop
 
     drop(context.obj, campaign, contacts)
+
+
+def export(
+    context: typer.Context,
+    contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Their id, or their phone.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to; default: the screen.")] = None,
+) -> None:
+    """Write down everything that is known of a person, as one JSON document."""
+    from estafette.person import export
+
+    export(context.obj, contact, out)
+
+
+def forget(
+    context: typer.Context,
+    contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Their id, or their phone.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Erase a person everywhere. Counts stay, and a keyed hash of the phone where they had opted out."""
+    from estafette.person import forget_person
+
+    forget_person(context.obj, contact, yes=yes)

@@ -12,7 +12,7 @@ from resources.tables.journeys import campaign, goal, met, occurrence, participa
 from resources.tables.keeping import dirty, export, lake_file, lease, meta, trouble
 from resources.tables.messages import doubt, early_status, message, reply, skip
 from resources.tables.metadata import SCHEMA_VERSION, metadata
-from resources.tables.people import consent_history, property, suppression, unreachable
+from resources.tables.people import consent_history, forgotten, property, suppression, unreachable
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -26,6 +26,7 @@ __all__ = [
     "early_status",
     "event_cursor",
     "export",
+    "forgotten",
     "goal",
     "idempotency",
     "lake_file",

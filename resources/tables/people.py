@@ -40,6 +40,17 @@ consent_history = sa.Table(
     sa.Column("changed_at", sa.BigInteger, nullable=False),
 )
 
+#: Opt-outs of people who were forgotten, by a keyed hash of the phone, or of Meta's user id where there is no phone:
+#: brought back into force when it comes in again. The key is in `meta` (`forget_key`).
+forgotten = sa.Table(
+    "forgotten",
+    metadata,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
 #: Phones that Meta said cannot be reached (131026).
 unreachable = sa.Table(
     "unreachable",
