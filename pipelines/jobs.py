@@ -180,7 +180,7 @@ def _reload(context: dg.OpExecutionContext, home: Home) -> None:
 def _tell(context: dg.OpExecutionContext, home: Home) -> None:
     """What kept people where they are, or left a contact as it was: once a run."""
     for what in home.said():
-        context.log.warning(what)
+        context.log.warning(without_values(what))
 
 
 def _show(context: dg.OpExecutionContext, passing: PassResource, made: Turn) -> None:

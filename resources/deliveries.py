@@ -50,14 +50,14 @@ LINES = 4_000
 
 @dataclass
 class TakenWebhooks:
-    """What one pass took in. `late`: ids of messages from or to somebody who was forgotten, which the log still says."""
+    """What one pass took in. `late`: ids of messages of somebody who was forgotten that the log still says."""
 
     files: int = 0
     lines: int = 0
     statuses: int = 0
     answers: int = 0
     quarantined: int = 0
-    late: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set, repr=False)
 
 
 def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = False) -> TakenWebhooks:

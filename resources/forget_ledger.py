@@ -35,6 +35,7 @@ from resources.tables import (
     reply,
     skip,
     suppression,
+    trouble,
     unreachable,
     user_seen,
     waiting_entry,
@@ -199,6 +200,10 @@ class Eraser:
         for part in chunks(len(people)):
             with self.ledger.write(self.lease) as tx:
                 tx.exec_driver_sql("UPDATE request SET people = ?, attributes = ? WHERE id = ?", people[part])
+        with self.ledger.write(self.lease) as tx:
+            for row in tx.execute(sa.select(trouble.c.campaign, trouble.c.error)).all():
+                error = self.person.renamed(row.error, self.traces.label)
+                tx.execute(trouble.update().where(trouble.c.campaign == row.campaign).values(error=error))
         words = [*self.person.words, *(f'"{one}"' for one in sorted(self.person.ids) if self.person.lists)]
         for table in (participant, waiting_entry):
             told_of = self._telling(table, words)
