@@ -205,7 +205,7 @@ class Lane:
             self._probed = at
             return 1
         pace = self._pacer.pace
-        ahead = max(1, round(pace * TURN * 1.5)) - len(self._queue)
+        ahead = max(1, round(pace * TURN * 2)) - len(self._queue)
         return max(0, min(ahead, CONNECTIONS - len(self._posting) - len(self._queue)))
 
     async def _commit(self, commits: ThreadPoolExecutor, want: int) -> Turn:

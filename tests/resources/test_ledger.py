@@ -164,6 +164,31 @@ def test_writers_take_turns_and_lose_nothing(ledger):
     assert ledger.meta("counter") == "100"
 
 
+def test_a_writer_waits_for_the_lock_and_says_so_where_it_never_comes(ledger, monkeypatch):
+    monkeypatch.setattr(rooms, "BUSY_MS", 200)
+    other = Ledger.open(ledger.engine.url.database)
+    with other.write() as tx:
+        tx.execute(tables.meta.insert().values(name="first", value="1"))
+        with pytest.raises(sa.exc.OperationalError, match="locked"), ledger.write():
+            pytest.fail("two within the lock")
+    monkeypatch.setattr(rooms, "BUSY_MS", 30_000)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with other.write() as tx:
+            tx.execute(tables.meta.insert().values(name="second", value="2"))
+            held.set()
+            done.wait(0.3)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(10)
+    with ledger.write() as tx:
+        assert tx.exec_driver_sql("SELECT value FROM meta WHERE name = 'second'").scalar() == "2"
+    holder.join()
+    other.close()
+
+
 def test_the_ledger_is_as_safe_as_sqlite_can_be(ledger):
     with ledger.read() as tx:
         assert tx.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
