@@ -30,6 +30,7 @@ SELECT m.campaign,
         WHEN m.held_why = 'template_not_approved'
             THEN 'the template ' || m.template || ' (' || m.language || ') is not approved'
         WHEN m.held_why IS NOT NULL THEN m.held_why
+        WHEN s.paused_at IS NOT NULL AND m.priority > 0 THEN 'bulk of ' || m.sender || ' rests: ' || s.paused_why
         WHEN m.due_at > :now THEN 'its time is not there yet'
         WHEN m.tries > 0 THEN 'it is tried again: ' || COALESCE(m.error_code || ' ' || m.error_title, '')
         ELSE 'it is next to be sent'

@@ -1,7 +1,7 @@
 """`doctor`: whatever is wrong with the installation now, each line ok, warn or FAIL with what to do.
 
-What belongs here: the looks, one function each. They read; a probe in the landing zone is all
-that is written.
+What belongs here: the looks, one function each. They read; a probe in the landing zone, and what Meta says of the
+numbers, is all that is written.
 """
 
 import shutil
@@ -28,6 +28,8 @@ from resources.cloud_api import CloudApi, PhoneNumber
 from resources.containing import MEND, troubles
 from resources.coupons import left
 from resources.home import Home
+from resources.ledger import US
+from resources.numbers import know_senders, note_number
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 
@@ -113,19 +115,26 @@ def _secrets(home: Home) -> Iterator[Line]:
 
 def _senders(home: Home) -> Iterator[Line]:
     token = home.secrets.whatsapp_token
-    with home.ledger.read() as tx:
-        stopped = {
-            row.name: row for row in tx.execute(sa.select(senders).where(senders.c.stopped_at.is_not(None))).all()
-        }
+    with home.ledger.write() as tx:
+        know_senders(tx, home.project.settings.senders)
     for name, sender in home.project.settings.senders.items():
         if token is not None:
             with CloudApi(home.secrets.api_url, home.secrets.api_version, token) as api:
                 try:
-                    yield _number(name, sender.messages_per_second, api.phone_number(sender.phone_number_id))
+                    number = api.phone_number(sender.phone_number_id)
                 except CloudApiError as error:
                     yield Line(f"sender {name}", "FAIL", error.message, error.mend)
-        if name in stopped:
-            row = stopped[name]
+                else:
+                    with home.ledger.write() as tx:
+                        note_number(tx, name, number, to_us(home.clock()), int(home.wall() * US))
+                    yield _number(name, sender.messages_per_second, number)
+        with home.ledger.read() as tx:
+            row = tx.execute(sa.select(senders).where(senders.c.name == name)).one()
+        if row.paused_at is not None:
+            found = f"its bulk messages rest since {_when(home, row.paused_at)}: {row.paused_why}"
+            mend = f"They go on when Meta says so; to send all the same: estafette resume --sender {name}"
+            yield Line(f"sender {name}", "FAIL", found, mend)
+        if row.stopped_at is not None:
             mend = f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}"
             yield Line(f"sender {name}", "FAIL", f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}", mend)
 

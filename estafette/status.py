@@ -23,6 +23,8 @@ from resources.tables import campaign as campaigns
 from resources.tables import quarantine
 from resources.tables import sender as senders
 
+RESUME = "estafette resume --sender"
+
 
 def status(session: Session, name: str | None) -> None:
     """Show the status of one campaign, or of all and of everything around them."""
@@ -63,6 +65,7 @@ def _around(home: Home) -> dict[str, Any]:
 
 def _sender(name: str, ceiling: float, row: Any) -> dict[str, Any]:
     stopped = row is not None and row.stopped_at is not None
+    limit = None if row is None else row.messaging_limit if row.stated_limit is None else row.stated_limit
     slowed = row is not None and row.slowed_at is not None and row.pace < ceiling
     return {
         "sender": name,
@@ -72,6 +75,9 @@ def _sender(name: str, ceiling: float, row: Any) -> dict[str, Any]:
         "stopped_at": _time(row.stopped_at) if stopped else None,
         "stopped_why": row.stopped_why if stopped else None,
         "mend": f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}" if stopped else None,
+        "messaging_limit": limit,
+        "resting_since": _time(row.paused_at) if row is not None else None,
+        "resting_why": row.paused_why if row is not None else None,
     }
 
 
@@ -90,6 +96,14 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
         if one["slowed_to"] is not None:
             pace += f", slowed to {one['slowed_to']:g} and recovering"
         console.print(f"{one['sender']}: {pace}")
+        if one["resting_since"] is not None:
+            since = show.cell(one["resting_since"])
+            console.print(
+                f"  bulk rests since {since}: {one['resting_why']}. What is transactional goes on.", style="red"
+            )
+            console.print(
+                f"  It goes on when Meta says so; to send all the same: {RESUME} {one['sender']}", style="red"
+            )
         if one["stopped_at"] is not None:
             console.print(f"  stopped {show.cell(one['stopped_at'])}: {one['stopped_why']}", style="red")
             console.print(f"  {one['mend']}", style="red")

@@ -49,7 +49,10 @@ def resume(session: Session, name: str | None, sender: str | None) -> None:
         if sender is not None:
             resumed = _sender(home, sender)
             document |= {"sender": sender, "sender_resumed": resumed}
-            lines.append(f"The sender {sender} " + ("sends again." if resumed else "was not stopped."))
+            lines.append(
+                f"The sender {sender} "
+                + ("sends again." if resumed else "was not stopped, and its bulk does not rest.")
+            )
         if name is not None:
             done = resume_campaign(home.ledger, home.project, name, to_us(home.clock()))
             document |= {"campaign": name, "campaign_resumed": done.stood is not None, "waiting": done.waiting}

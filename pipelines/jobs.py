@@ -20,6 +20,7 @@ from assets.metadata import (
 )
 from journey.problems import CloudApiError, ProjectError
 from pipelines.advance import advance
+from pipelines.numbers import ask_numbers
 from pipelines.publish import publish
 from pipelines.sending import Progress, Sending
 from pipelines.take_in import take_in
@@ -49,6 +50,7 @@ OUT = dg.Out(dg.Nothing)
 @dg.op(out=OUT)
 def take_in_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Contacts, events, coupon codes, requests and webhooks from the landing zone."""
+    ask_numbers(passing.home, passing.lease)
     taken = take_in(passing.home, passing.lease, passing.home.clock(), final=not passing.linger)
     for one in taken.files:
         context.log.info(f"{one.kind}/{one.name}: {one.rows} rows, {one.quarantined} quarantined")
@@ -136,6 +138,7 @@ def follow(
     most = passing.backlog or None
     started = sending.start(most)
     while not stop.is_set():
+        ask_numbers(home, passing.lease)
         made = turn(home, passing.lease, final=not live)
         started += sending.start(most)  # what was planned just now does not wait for the next turn
         _show(context, passing, made)

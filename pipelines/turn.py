@@ -7,6 +7,7 @@ lanes send; a live pass makes one a second.
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from journey.clock import to_us
 from pipelines.advance import advance
 from pipelines.enter import enter
 from pipelines.holding import hold_and_expire
@@ -19,6 +20,7 @@ from pipelines.take_in import TakenIn, take_in
 from pipelines.unknown import settle_unknown
 from resources.home import Home
 from resources.ledger import Lease
+from resources.numbers import end_rests, rest_is_over
 
 ROUNDS = 1_000
 """`check` refuses a loop without a wait, so people come to rest; this stops a pass that would never end."""
@@ -41,7 +43,12 @@ class Turn:
 
 def settle(home: Home, lease: Lease, now: datetime) -> None:
     """What time alone decides of messages: those unknown for long enough, those held or held too long; and campaigns
-    that stop by their own rule."""
+    that stop by their own rule; senders whose restriction is over."""
+    with home.ledger.read() as tx:
+        resting = rest_is_over(tx, to_us(now))
+    if resting:
+        with home.ledger.write(lease) as tx:
+            end_rests(tx, to_us(now))
     settle_unknown(home, lease, now)
     stop_by_rule(home, lease, now)
     hold_and_expire(home, lease, now)

@@ -31,7 +31,7 @@ TEMPLATE_FIELDS = (
 )
 PHONE_FIELDS = (
     "id,display_phone_number,verified_name,quality_rating,throughput,whatsapp_business_manager_messaging_limit,"
-    "name_status,code_verification_status"
+    "name_status,code_verification_status,status"
 )
 
 
@@ -41,7 +41,7 @@ class PhoneNumber:
 
     `quality`: GREEN, YELLOW, RED, NA or UNKNOWN. `throughput`: STANDARD (80 messages a second), HIGH (1,000),
     NOT_APPLICABLE. `messaging_limit`: TIER_250 … TIER_UNLIMITED, people a day outside the window, of the whole
-    portfolio.
+    portfolio. `status`: CONNECTED, FLAGGED, RESTRICTED, BANNED, ….
     """
 
     id: str
@@ -52,12 +52,14 @@ class PhoneNumber:
     messaging_limit: str | None = None
     name_status: str | None = None
     code_verification_status: str | None = None
+    status: str | None = None
 
 
 class CloudApi:
     """Reads from Meta: templates and phone numbers. Every fault is a CloudApiError that says what to do.
 
-    `base_url` without a version, `version` like v25.0. `transport` and `sleep` are for tests.
+    `base_url` without a version, `version` like v25.0. `tries` of one read, each of at most `timeout` seconds.
+    `transport` and `sleep` are for tests.
     """
 
     def __init__(
@@ -66,14 +68,16 @@ class CloudApi:
         version: str,
         token: SecretStr,
         *,
+        tries: int = TRIES,
+        timeout: float = READ_TIMEOUT,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._base, self._host = base_of(base_url, version)
-        self._token, self._sleep = checked_token(token), sleep
+        self._token, self._sleep, self._tries = checked_token(token), sleep, tries
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {self._token}", "User-Agent": "estafette"},
-            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
             transport=transport,
             trust_env=not is_loopback(self._host),
         )
@@ -129,6 +133,7 @@ class CloudApi:
             messaging_limit=texts.get("whatsapp_business_manager_messaging_limit"),
             name_status=texts.get("name_status"),
             code_verification_status=texts.get("code_verification_status"),
+            status=texts.get("status"),
         )
 
     def _get(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
@@ -140,7 +145,7 @@ class CloudApi:
                 return answer
             error, wait = answer
             tried += 1
-            if wait is None or tried == TRIES:
+            if wait is None or tried >= self._tries:
                 raise error
             self._sleep(min(max(wait, 2.0 ** (tried - 1)), LONGEST_WAIT))
 

@@ -30,6 +30,7 @@ from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.landing import FileStat
 from resources.ledger import Lease, chunks, select_in
+from resources.numbers import take_in_numbers
 from resources.quarantine import put_aside
 from resources.statuses import REFUSED_MARKETING, Folded
 
@@ -108,6 +109,7 @@ def _deal_with(
         folded = _fold(home, lease, parsed, now)  # first: a status may tell the wamid that an answer quotes
         answers = take_in_answers(home, lease, stat.shown, parsed, now)
         _news(home, lease, parsed, now)
+        take_in_numbers(home.ledger, lease, parsed.numbers, now)
         taken.statuses += folded
         taken.answers += answers
         return parsed.bad

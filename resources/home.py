@@ -26,7 +26,7 @@ from resources.lake import Lake
 from resources.landing import Landing
 from resources.ledger import Ledger
 from resources.media import MediaChecks
-from resources.outbox import know_senders
+from resources.numbers import know_senders
 from resources.posting import Sender as Poster
 from resources.project import Paths, Project
 from resources.segments import Audience, evaluate, returned
@@ -122,9 +122,8 @@ class Home:
         ProjectError: they cannot be used; `project` stays what it was.
         """
         project = self._load()
-        senders = project.settings.senders
         with self.ledger.write() as tx:
-            know_senders(tx, {name: float(sender.messages_per_second) for name, sender in senders.items()})
+            know_senders(tx, project.settings.senders)
         self.contacts.stated = dict(project.settings.properties)
         self.__dict__["project"] = project
 

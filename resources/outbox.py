@@ -37,6 +37,8 @@ WINDOW = timedelta(hours=24)
 CAPPED = timedelta(hours=24)
 """So long Meta's own cap (131049) keeps other marketing from a person."""
 
+TRANSACTIONAL, ANY_PRIORITY = 0, 99
+
 PAIR_SECONDS = 4.0
 PAIR_LONGEST = 256.0
 """131056: 4^n seconds for that person, as Meta asks; capped, because the message expires by itself."""
@@ -83,8 +85,8 @@ LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
 LEFT JOIN suppression sc ON sc.subject = 'contact:' || m.contact_id
 LEFT JOIN suppression sp ON sp.subject = 'phone:' || m.phone
 LEFT JOIN unreachable u ON u.phone = m.phone
-WHERE m.sender = ? AND m.campaign = ? AND m.state = 'planned' AND m.due_at <= ? AND m.not_before <= ?
-  AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL AND m.share % ? = ?
+WHERE m.sender = ? AND m.campaign = ? AND m.state = 'planned' AND m.priority <= ? AND m.due_at <= ?
+  AND m.not_before <= ? AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL AND m.share % ? = ?
 ORDER BY m.priority, m.due_at, m.id
 LIMIT ?
 """
@@ -92,7 +94,7 @@ _CLAIMABLE = """
 FROM (SELECT name FROM campaign WHERE live AND stopped_at IS NULL UNION ALL SELECT '') c
 CROSS JOIN message m ON m.campaign = c.name
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
-WHERE m.sender = ? AND m.state = 'planned' AND m.due_at <= ?
+WHERE m.sender = ? AND m.state = 'planned' AND m.priority <= ? AND m.due_at <= ?
   AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL"""
 _STAMP = """UPDATE message SET state = 'attempted', attempted_at = ?, attempted_wall = ?, lane = ?, held_why = NULL
   WHERE id = ?"""
@@ -143,12 +145,12 @@ class Outbox:
             claimed: list[Claimed] = []
             skipped = 0
             if want > 0 and stopped is None:
-                claimed, skipped = self._claim(tx, want, now, wall)
+                claimed, skipped = self._claim(tx, want, _most(state), now, wall)
         return Turn(tuple(claimed), pace / self.shares, stopped, skipped)
 
-    def _claim(self, tx: sa.Connection, want: int, now: int, wall: int) -> tuple[list[Claimed], int]:
+    def _claim(self, tx: sa.Connection, want: int, most: int, now: int, wall: int) -> tuple[list[Claimed], int]:
         budgets = self._budgets(tx, now)
-        rows = self._candidates(tx, budgets, want, now, wall)
+        rows = self._candidates(tx, budgets, want, most, now, wall)
         claimed, stamps = [], []
         skips: list[tuple[int, SkipReason, str | None]] = []
         for row in rows:
@@ -180,15 +182,20 @@ class Outbox:
         return found
 
     def _candidates(
-        self, tx: sa.Connection, names: Collection[str], want: int, now: int, wall: int
+        self, tx: sa.Connection, names: Collection[str], want: int, most: int, now: int, wall: int
     ) -> list[sa.Row[Any]]:
-        """The next `want` of all campaigns in `names`, in the order of all: priority, due time, id."""
+        """The next `want` of all campaigns in `names`, in the order of all: priority (up to `most`), due time, id."""
         rows: list[sa.Row[Any]] = []
         capped = now - CAPPED // timedelta(microseconds=1)
         for name in names:
-            params = (capped, self.sender, name, now, wall, now, self.shares, self.share, want)
+            params = (capped, self.sender, name, most, now, wall, now, self.shares, self.share, want)
             rows += tx.exec_driver_sql(_CANDIDATES, params).all()
         return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
+
+
+def _most(sender: sa.Row[Any] | None) -> int:
+    """Up to which priority a sender's messages may go out now: while its bulk rests, what is transactional."""
+    return TRANSACTIONAL if sender is not None and sender.paused_at is not None else ANY_PRIORITY
 
 
 def _refusal(tx: sa.Connection, row: sa.Row[Any], sender: str, now: int) -> tuple[SkipReason, str | None] | None:
@@ -407,40 +414,31 @@ def recover(ledger: Ledger, wall: int, now: int, lease: Lease | None = None) -> 
 def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None = None) -> dict[str, int]:
     """How many messages could be claimed now, by sender (counted up to 100,000 each: more makes no difference).
 
-    `names`: only these senders; those that are stopped are left out.
+    `names`: only these senders; those that are stopped are left out, and bulk that rests.
     """
     with ledger.read() as tx:
-        running = tx.execute(sa.select(senders.c.name).where(senders.c.stopped_at.is_(None))).scalars().all()
+        running = tx.execute(sa.select(senders).where(senders.c.stopped_at.is_(None))).all()
         return {
-            name: int(
+            row.name: int(
                 tx.exec_driver_sql(
                     f"SELECT count(*) FROM (SELECT 1 {_CLAIMABLE} AND m.not_before <= ? LIMIT 100000)",
-                    (name, now, now, wall),
+                    (row.name, _most(row), now, now, wall),
                 ).scalar_one()
             )
-            for name in running
-            if names is None or name in names
+            for row in running
+            if names is None or row.name in names
         }
 
 
 def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int, until: int) -> bool:
     """Whether a message of a share is to be tried (again) until `until` (wall)."""
     with ledger.read() as tx:
+        most = _most(tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none())
         row = tx.exec_driver_sql(
             f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before <= ? LIMIT 1",
-            (sender, now, now, shares, share, until),
+            (sender, most, now, now, shares, share, until),
         ).one_or_none()
     return row is not None
-
-
-def know_senders(tx: sa.Connection, paces: dict[str, float]) -> None:
-    """Keep a row for each configured sender, with the configured pace as its ceiling."""
-    for name, pace in paces.items():
-        tx.exec_driver_sql(
-            "INSERT INTO sender (name, pace, ceiling) VALUES (?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET ceiling = excluded.ceiling WHERE sender.ceiling <> excluded.ceiling",
-            (name, pace, pace),
-        )
 
 
 def send_again(tx: sa.Connection, ids: Sequence[int], now: int) -> None:

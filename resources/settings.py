@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from journey.clock import parse_instant
 from journey.language_rules import ProjectCap, ProjectSilentHours, Share
+from journey.messaging_limit import people
 from journey.problems import Problem, ProjectError, UsageError
 from journey.properties import PropertyType
 from journey.reading import NAME, FileModel, ZoneName, example, read_model, wrong
@@ -36,6 +37,7 @@ FILE = "estafette.yaml"
 ENVIRONMENT = "the environment or .env"
 META_API = "https://graph.facebook.com"
 API_VERSION = "v25.0"
+LIMITS = ["250", "2k", "10k", "100k", "unlimited"]
 
 
 def _region(value: str) -> str:
@@ -61,6 +63,14 @@ def _sender_name(name: str) -> str:
     return name
 
 
+def _people(value: object) -> int | None:
+    """A messaging limit; None where the file says nothing."""
+    found = people(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if value is not None and (found is None or found == 0):
+        raise wrong("this is no messaging limit", f"Write one of {', '.join(LIMITS)}, or a number of people.")
+    return found
+
+
 def _stop_word(word: str) -> str:
     if not any(character.isalnum() for character in word):
         raise wrong(f"“{word}” has no letter or digit, and only those are compared", "Remove it.")
@@ -81,6 +91,16 @@ class Sender(FileModel):
     phone_number_id: Id = Field(description="The phone number's id (not the number itself).")
     waba_id: Id = Field(description="The id of the WhatsApp Business Account that owns the number.")
     messages_per_second: int = Field(80, ge=1, le=1000, description="How fast Meta lets it send: 80, or up to 1000.")
+    messaging_limit: Annotated[
+        int | None, PlainValidator(_people), WithJsonSchema({"type": ["integer", "string"], "examples": LIMITS})
+    ] = Field(
+        None,
+        description="How many people it may write to in 24 hours, where Meta's own word is not to be believed: 250, 2k,"
+        " 10k, 100k, unlimited. Default: what Meta says.",
+    )
+    portfolio: Annotated[str, AfterValidator(_sender_name)] = Field(
+        "main", description="The business portfolio at Meta, by a name of your own; its senders share the limit."
+    )
 
 
 class Consent(FileModel):

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert
 from journey.problems import EstafetteError
 from journey.spelling import suggest
 from resources.ledger import Ledger
+from resources.numbers import excuse
 from resources.project import Project
 from resources.spending import begin_anew
 from resources.tables import campaign as campaigns
@@ -103,14 +104,15 @@ def resume_campaign(ledger: Ledger, project: Project, name: str, now: int) -> Re
 
 
 def resume_sender(ledger: Ledger, name: str) -> bool:
-    """Let a sender go on. False: it was not stopped."""
+    """Let a sender go on, and its bulk messages where they rest. False: neither was the case."""
     with ledger.write() as tx:
+        rested = excuse(tx, name)
         done = tx.execute(
             senders.update()
             .where(senders.c.name == name, senders.c.stopped_at.is_not(None))
             .values(stopped_at=None, stopped_code=None, stopped_why=None)
         )
-    return done.rowcount > 0
+    return done.rowcount > 0 or rested
 
 
 def waiting_messages(tx: sa.Connection, name: str) -> tuple[int, int]:

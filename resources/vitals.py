@@ -24,8 +24,9 @@ PASSED = "passed_at"  # in `meta`: when a pass last came to its end, or publishe
 
 _RECEIVED = re.compile(rb'\s*\{\s*"received_at"\s*:\s*"([0-9T:.+-]+Z?)"')
 _QUEUE = """SELECT m.sender, count(*), min(m.due_at) FROM message m JOIN campaign c ON c.name = m.campaign
+LEFT JOIN sender s ON s.name = m.sender
 WHERE c.live AND c.stopped_at IS NULL AND m.state = 'planned' AND m.due_at <= ?
-  AND (m.quiet_at IS NULL OR m.quiet_at > ?) GROUP BY m.sender"""
+  AND (s.paused_at IS NULL OR m.priority <= 0) AND (m.quiet_at IS NULL OR m.quiet_at > ?) GROUP BY m.sender"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from resources.tables import sender as senders
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Messages that wait for one cause: a skip reason that holds, `silent_hours`, `template_hold` (Meta's, with the
-    template in `what`), `due` (its time has not come), `again` (tried again), `next`. Times in microseconds: `due_at`,
-    when the first may go out where that is known; `expires_at`, when the first is given up."""
+    template in `what`), `resting` (bulk, of a number of low quality), `due` (its time has not come), `again` (tried
+    again), `next`. Times in microseconds: `due_at`, when the first may go out where that is known; `expires_at`, when
+    the first is given up."""
 
     why: str
     what: str | None
@@ -25,12 +26,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class StoppedSender:
-    """A sender that nothing goes out from. `code` is Meta's, where one stopped it; `stopped_at` in microseconds."""
+    """A sender that nothing goes out from, or no bulk (`resting`). `code` is Meta's, where one stopped it; `stopped_at`
+    in microseconds."""
 
     name: str
     code: int | None
     why: str
     stopped_at: int
+    resting: bool = False
 
 
 _WAITING = """
@@ -38,6 +41,7 @@ SELECT
     CASE
         WHEN h.name IS NOT NULL THEN 'template_hold'
         WHEN m.held_why IS NOT NULL THEN m.held_why
+        WHEN s.paused_at IS NOT NULL AND m.priority > 0 THEN 'resting'
         WHEN m.due_at > :now THEN 'due'
         WHEN m.tries > 0 THEN 'again'
         ELSE 'next'
@@ -49,6 +53,7 @@ SELECT
     min(m.expires_at) AS expires_at
 FROM message m
 LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
+LEFT JOIN sender s ON s.name = m.sender
 WHERE m.state IN ('planned', 'held') AND m.campaign = :campaign
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
@@ -61,6 +66,12 @@ def waiting(tx: sa.Connection, campaign: str, now: int) -> list[Waiting]:
 
 
 def stopped_senders(tx: sa.Connection) -> list[StoppedSender]:
-    """The senders that are stopped, by name."""
-    rows = tx.execute(sa.select(senders).where(senders.c.stopped_at.is_not(None)).order_by(senders.c.name)).all()
-    return [StoppedSender(row.name, row.stopped_code, row.stopped_why or "", row.stopped_at) for row in rows]
+    """The senders that are stopped, or whose bulk rests, by name."""
+    held_back = sa.or_(senders.c.stopped_at.is_not(None), senders.c.paused_at.is_not(None))
+    rows = tx.execute(sa.select(senders).where(held_back).order_by(senders.c.name)).all()
+    return [
+        StoppedSender(row.name, row.stopped_code, row.stopped_why or "", row.stopped_at)
+        if row.stopped_at is not None
+        else StoppedSender(row.name, None, row.paused_why or "", row.paused_at, resting=True)
+        for row in rows
+    ]
