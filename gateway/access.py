@@ -1,15 +1,18 @@
 """Who gets in: tokens for the API.
 
-What belongs here: whether a request may pass. Tokens are made and revoked by `estafette tokens`.
+What belongs here: whether a request may pass, and how often. Tokens are made and revoked by `estafette tokens`.
 
 Tokens are kept in memory for a second, so that a request costs no look at the ledger; one that was revoked is refused
-within that time.
+within that time. Limits are kept in memory too: they begin anew with the gateway. Wrong tokens are limited by address,
+right ones by their name, so that nobody who guesses shuts out a system that shares the address.
 """
 
 import asyncio
 import contextlib
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -18,6 +21,7 @@ from gateway.answers import Refused
 from gateway.log import Clock
 from gateway.store import Store
 from journey.clock import to_us
+from resources.sessions import network_of
 
 if TYPE_CHECKING:
     from resources.access import Token
@@ -27,12 +31,16 @@ KNOWN_FOR = 1.0  # seconds
 ANEW = 0.25  # seconds; a token that is not known may have been made just now
 NOTED = 60.0  # seconds between two notes of when a token was used
 RATE, BURST = 50.0, 100.0  # requests a second of one token, and how many may come at once
+WRONG_RATE, WRONG_BURST = 1 / 30, 30.0  # wrong tokens of one address: so many at once, then one every 30 s
+ADDRESSES = 10_000  # whose wrong tokens are counted; who came first is forgotten first
 LONGEST = 500  # characters of an Authorization header
+PASSED_ON = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded", "via")
+"""What proxies add to a request."""
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """What a token may still ask for."""
+    """What a token may still ask for, or an address with wrong ones."""
 
     left: float = BURST
     at: float = field(default_factory=time.monotonic)
@@ -55,27 +63,39 @@ class Access:
         self._known: list[Token] = []
         self._known_at = float("-inf")
         self._buckets: dict[str, _Bucket] = {}
+        self._wrong: OrderedDict[str, _Bucket] = OrderedDict()
         self._looking = asyncio.Lock()
         self._noted: dict[str, float] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
     async def token(self, request: Request) -> str:
         """The name of the token that a request brings (`Authorization: Api TOKEN`, or `Bearer`). Refused: there is none
-        (401), it is unknown or revoked (401), it asks too often (429)."""
+        (401), it is unknown or revoked (401), it asks too often, or too many wrong ones came from its address (429)."""
         from resources.access import find_token
 
         offered = _offered(request)
-        found = find_token(await self._tokens(KNOWN_FOR), offered) or find_token(await self._tokens(ANEW), offered)
+        found = find_token(await self._tokens(KNOWN_FOR), offered)
+        if found is None:
+            self._limit_wrong(request)
+            found = find_token(await self._tokens(ANEW), offered)
         if found is None:
             raise Refused(401, "This token is unknown, or was revoked.", unread=True)
         bucket = self._buckets.setdefault(found.name, _Bucket(self._burst))
         wait = bucket.take(self._rate, self._burst)
         if wait:
-            seconds = int(wait) + 1
-            sentence = f"Too many requests: a token may make {self._rate:g} a second. Try again in {seconds} s."
-            raise Refused(429, sentence, unread=True, retry_after=seconds)
+            raise _too_many(f"a token may make {self._rate:g} a second", wait)
         self._note(found.name)
         return found.name
+
+    def _limit_wrong(self, request: Request) -> None:
+        """Refused (429): too many tokens that nobody knows came from this address. The ledger is not asked then."""
+        address = network_of(request.client.host if request.client else "")
+        bucket = self._wrong.setdefault(address, _Bucket(WRONG_BURST))
+        if len(self._wrong) > ADDRESSES:
+            self._wrong.popitem(last=False)
+        wait = bucket.take(WRONG_RATE, WRONG_BURST)
+        if wait:
+            raise _too_many("too many wrong tokens came from this address", wait)
 
     async def _tokens(self, age: float) -> "list[Token]":
         async with self._looking:
@@ -110,6 +130,28 @@ async def api_token(request: Request) -> str:
     """The name of the token of a request to the API; a dependency of FastAPI. Refused as `Access.token`."""
     access: Access = request.app.state.access
     return await access.token(request)
+
+
+def offers_token(request: Request) -> bool:
+    """Whether a request brings a token at all, right or wrong."""
+    return "authorization" in request.headers
+
+
+def is_near(request: Request) -> bool:
+    """Whether somebody on this machine asks, and no proxy on it for somebody else: all that a proxy passes on comes
+    from here too."""
+    if any(name in request.headers for name in PASSED_ON):
+        return False
+    try:
+        found = ip_address(request.client.host if request.client else "")
+    except ValueError:
+        return False
+    return found.is_loopback
+
+
+def _too_many(why: str, wait: float) -> Refused:
+    seconds = int(wait) + 1
+    return Refused(429, f"Too many requests: {why}. Try again in {seconds} s.", unread=True, retry_after=seconds)
 
 
 def _offered(request: Request) -> str:

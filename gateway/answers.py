@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 BODY_TIMEOUT = 30.0  # seconds until a body is there
+MOST_AT_ONCE = 256_000_000  # bytes of bodies that are being read, of all requests together
 
 
 class Refused(Exception):
@@ -36,8 +37,20 @@ def refuse(status: int, sentence: str, *, unread: bool = False) -> Response:
     return JSONResponse({"error": sentence}, status, {"Connection": "close"} if unread else None)
 
 
+class Bodies:
+    """How much of bodies is being read. Anyone may begin a delivery of 3 MB, from as many connections as they like: the
+    memory is bounded, and who comes too late had better come again."""
+
+    def __init__(self, most: int = MOST_AT_ONCE) -> None:
+        self.most, self.held = most, 0
+
+
 async def read_body(request: Request, most: int, seconds: float = BODY_TIMEOUT) -> bytes:
-    """The raw body. Refused: it has more than `most` bytes (whatever its headers say), or does not come in time."""
+    """The raw body. Refused: it has more than `most` bytes (whatever its headers say), is compressed, or does not come
+    in time; or too much is being read already."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        sentence = "A body with a Content-Encoding is not taken; send it as it is."
+        raise Refused(415, sentence, unread=True)
     try:
         async with asyncio.timeout(seconds):
             body = await _body(request, most)
@@ -54,10 +67,17 @@ async def _body(request: Request, most: int) -> bytes | None:
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:12]) > most:
         return None
+    bodies: Bodies = request.app.state.bodies
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            return None
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            bodies.held += len(chunk)
+            if size > most:
+                return None
+            if bodies.held > bodies.most:
+                raise Refused(503, "Too much is coming in at this moment.", unread=True, retry_after=5)
+            chunks.append(chunk)
+    finally:
+        bodies.held -= size
     return b"".join(chunks)

@@ -6,8 +6,9 @@ disk before it is answered; the next pass deals with it.
 """
 
 import uuid
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Request
@@ -17,6 +18,7 @@ from gateway.access import api_token
 from gateway.answers import Refused, read_body
 from gateway.api_schema import EVENTS, OUTCOMES, START
 from gateway.log import LandingLog, LogError
+from gateway.repeats import Accepted, is_repeat, key_of, remember, uuid_of
 from gateway.store import Store, busy
 from journey.clock import to_us
 from journey.start_request import StartRequest, fitting_entry, read_start
@@ -28,22 +30,11 @@ if TYPE_CHECKING:
 LARGEST_START = 10_000_000  # bytes
 LARGEST_EVENTS = 10_000_000
 MOST_EVENTS = 10_000
-LONGEST_KEY = 255
 MOST_OUTCOMES, USUAL_OUTCOMES = 10_000, 1_000
-REQUESTS = uuid.UUID("6b1f6f0e-3a0e-5a6a-9d5e-3c2f6c1b7a10")
-"""The namespace of request uuids that follow from an `Idempotency-Key`. It never changes."""
 
+T = TypeVar("T")
 Caller = Annotated[str, Depends(api_token)]
 """The name of the token that a request brings."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """A request that may be written down: its uuid, its line, and the digest to remember where its key is new."""
-
-    uuid: str
-    line: bytes
-    digest: str | None = None
 
 
 def api_routes(store: Store, requests: LandingLog, events: LandingLog) -> APIRouter:
@@ -52,11 +43,13 @@ def api_routes(store: Store, requests: LandingLog, events: LandingLog) -> APIRou
 
     @routes.post("/api/journey/{campaign}/start/external", response_model=None, **START)
     async def start(campaign: str, request: Request, token: Caller) -> Response:
-        key = _key(request)
+        key = key_of(request)
         body = await read_body(request, LARGEST_START)
-        accepted = await store.read(lambda home: _accept(store, home, campaign, body, token, key))
+        accepted = await store.read(
+            lambda home: _as_deep_as_a_pass(lambda: _accept(store, home, campaign, body, token, key))
+        )
         if accepted.digest is not None:
-            await store.write(lambda home: _remember(store, home, accepted))
+            await store.write(lambda home: remember(home, accepted, to_us(store.clock())))
         await _keep(requests, accepted.line)
         return JSONResponse({"request_uuid": accepted.uuid})
 
@@ -78,7 +71,7 @@ def api_routes(store: Store, requests: LandingLog, events: LandingLog) -> APIRou
     @routes.post("/api/events", response_model=None, **EVENTS)
     async def take_events(request: Request, token: Caller) -> Response:
         body = await read_body(request, LARGEST_EVENTS)
-        lines, refused = await store.read(lambda home: _events(store, home, body), 30.0)
+        lines, refused = await store.read(lambda home: _as_deep_as_a_pass(lambda: _events(store, home, body)), 30.0)
         if lines:
             await _keep(events, b"\n".join(lines))
         answer: dict[str, Any] = {
@@ -104,7 +97,7 @@ async def _keep(log: LandingLog, line: bytes) -> None:
 
 def _accept(
     store: Store, home: "Home", campaign: str, body: bytes, token: str, key: str | None
-) -> _Accepted:  # fmt: skip
+) -> Accepted:  # fmt: skip
     """A request to be written down, in a thread. Refused: whatever is wrong with it."""
     from journey.json_rows import json_object
 
@@ -121,9 +114,8 @@ def _accept(
     if key is None:
         _ensure_open(home, project, campaign, asked)
         return _written(asked, campaign, str(uuid.uuid4()))
-    found = str(uuid.uuid5(REQUESTS, "\x1f".join((token, campaign, key))))
-    accepted = _written(asked, campaign, found)
-    if _is_repeat(home, found, asked.digest()):  # what was accepted once stays so, whatever has become of the campaign
+    accepted = _written(asked, campaign, uuid_of(token, campaign, key))
+    if is_repeat(home, accepted, asked.digest()):  # once accepted it stays so, whatever has become of the campaign
         return accepted
     _ensure_open(home, project, campaign, asked)
     return replace(accepted, digest=asked.digest())
@@ -150,50 +142,22 @@ def _ensure_open(home: "Home", project: "Project", campaign: str, asked: StartRe
         raise Refused(409, f"The campaign `{campaign}` is stopped and takes no requests until it is resumed.")
 
 
-def _written(asked: StartRequest, campaign: str, request_uuid: str) -> _Accepted:
+def _written(asked: StartRequest, campaign: str, request_uuid: str) -> Accepted:
     """The request's line, read once as a pass will read it. Refused: a pass would set it aside."""
     from journey.request_rows import read_requests
 
     line = asked.line(campaign, request_uuid)
-    bad = read_requests([(1, line)]).bad
-    if bad.height:
-        raise Refused(400, f"The request can't be taken: {bad['reason'][0]}.")
-    return _Accepted(request_uuid, line)
+    read = read_requests([(1, line)])
+    if read.bad.height:
+        raise Refused(400, f"The request can't be taken: {read.bad['reason'][0]}.")
+    (row,) = read.frame.iter_rows(named=True)
+    return Accepted(request_uuid, line, said=(row["kind"], row["people"], row["attributes"]))
 
 
-def _is_repeat(home: "Home", request_uuid: str, digest: str) -> bool:
-    """Whether this very request was accepted before. Refused (409): another one was, under the same key."""
-    from resources.tables import idempotency
-
-    with home.ledger.read() as tx:
-        row = tx.execute(idempotency.select().where(idempotency.c.request_uuid == request_uuid)).one_or_none()
-    if row is not None and row.digest != digest:
-        raise Refused(409, "This Idempotency-Key was used for another request; take a new key for a new request.")
-    return row is not None
-
-
-def _remember(store: Store, home: "Home", accepted: _Accepted) -> None:
-    """Keep what a key was used for, before the request is: a crash between the two is mended by the repeat. Refused
-    (409): another request came in between."""
-    from sqlalchemy.dialects.sqlite import insert
-
-    from resources.tables import idempotency
-
-    assert accepted.digest is not None
-    row = {"request_uuid": accepted.uuid, "digest": accepted.digest, "met_at": to_us(store.clock())}
-    with home.ledger.write() as tx:
-        made = tx.execute(insert(idempotency).on_conflict_do_nothing(), row).rowcount
-    if not made:
-        _is_repeat(home, accepted.uuid, accepted.digest)
-
-
-def _key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not 0 < len(key.strip()) <= LONGEST_KEY or not key.isprintable():
-        raise Refused(400, f"The Idempotency-Key is no text of 1 to {LONGEST_KEY} characters.")
-    return key.strip()
+def _as_deep_as_a_pass(read: Callable[[], T], frames: int = 200) -> T:
+    """`read`, called from so many frames down. How deep JSON may be nested depends on the stack that is left, and a
+    pass stands deeper in it than a door: what is accepted here must not be too deep there."""
+    return read() if frames == 0 else _as_deep_as_a_pass(read, frames - 1)
 
 
 def _text(body: bytes) -> bytes:

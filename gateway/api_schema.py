@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 VERSION = "1"
 _JSON = "application/json"
+_TEXT = {"type": "string"}
 _SECURITY: list[dict[str, list[str]]] = [{"token": []}, {"bearer": []}]
 _ABOUT = """Start journeys, report events, ask what became of a request.
 
@@ -30,8 +31,13 @@ _ERRORS: dict[int, tuple[str, str]] = {
         "The body is longer than 10 MB, or has more than 10,000 events.",
         "The body is too long: at most 10 MB are taken.",
     ),
+    415: (
+        "The body is compressed (`Content-Encoding`).",
+        "A body with a Content-Encoding is not taken; send it as it is.",
+    ),
     429: (
-        "The token makes too many requests a second; `Retry-After` says when to come again.",
+        "The token makes too many requests a second, or too many wrong tokens came from the address; `Retry-After` says"
+        " when to come again.",
         "Too many requests: a token may make 50 a second. Try again in 1 s.",
     ),
     503: (
@@ -58,6 +64,9 @@ def _errors(*codes: int, **said: str) -> dict[int | str, dict[str, Any]]:
             found[code]["headers"] = {
                 "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}, "example": 1}
             }
+        if code == 401:
+            about = "How to come again: `Bearer`, with the realm `estafette`."
+            found[code]["headers"] = {"WWW-Authenticate": {"description": about, "schema": _TEXT}}
     return found
 
 
@@ -112,11 +121,19 @@ START: dict[str, Any] = {
             {"$ref": "#/components/schemas/Started"},
             {"request_uuid": "9b2f3c1e-0c1d-4a57-9a53-6f2f0f3f8a11"},
         ),
-        **_errors(400, 401, 404, 408, 409, 413, 429, 503),
+        **_errors(400, 401, 404, 408, 409, 413, 415, 429, 503),
     },
     "openapi_extra": {
         "security": _SECURITY,
         "parameters": [
+            {
+                "name": "campaign",
+                "in": "path",
+                "required": True,
+                "description": "The campaign's name, which is that of its file.",
+                "schema": {"type": "string", "minLength": 1},
+                "example": "survey",
+            },
             {
                 "name": "Idempotency-Key",
                 "in": "header",
@@ -125,7 +142,7 @@ START: dict[str, Any] = {
                 " same request_uuid, and the people enter once. The same key with another body is refused (409).",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
                 "example": "order-4711",
-            }
+            },
         ],
         "requestBody": _body(
             "Start",
@@ -163,18 +180,28 @@ OUTCOMES: dict[str, Any] = {
         "security": _SECURITY,
         "parameters": [
             {
+                "name": "request_uuid",
+                "in": "path",
+                "required": True,
+                "description": "What the start of the journey answered, or the line of a request file said.",
+                "schema": {"type": "string", "minLength": 1},
+                "example": "9b2f3c1e-0c1d-4a57-9a53-6f2f0f3f8a11",
+            },
+            {
                 "name": "limit",
                 "in": "query",
                 "required": False,
                 "description": "Outcomes on one page.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1_000},
+                "example": 100,
             },
             {
                 "name": "after",
                 "in": "query",
                 "required": False,
                 "description": "`next` of the page before.",
-                "schema": {"type": "integer", "minimum": 0, "default": 0},
+                "schema": {"type": "integer", "minimum": 0, "maximum": 10**12, "default": 0},
+                "example": 100,
             },
         ],
     },
@@ -198,7 +225,7 @@ EVENTS: dict[str, Any] = {
             {"$ref": "#/components/schemas/Taken"},
             {"accepted": 1, "refused": [{"index": 1, "reason": "there is no occurred_at"}]},
         ),
-        **_errors(400, 401, 408, 413, 429, 503, e400="No event was taken: there is no occurred_at."),
+        **_errors(400, 401, 408, 413, 415, 429, 503, e400="No event was taken: there is no occurred_at."),
     },
     "openapi_extra": {
         "security": _SECURITY,
@@ -212,9 +239,9 @@ EVENTS: dict[str, Any] = {
     },
 }
 
-_TEXT = {"type": "string"}
+_TIME = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?$"
 _MAYBE_TEXT = {"type": ["string", "null"]}
-_ID = {"type": ["string", "integer"]}
+_ID = {"type": ["string", "integer"], "minLength": 1, "maxLength": 200, "pattern": r"\S"}
 SCHEMAS: dict[str, Any] = {
     "Error": {"type": "object", "required": ["error"], "properties": {"error": _TEXT}},
     "Start": {
@@ -230,7 +257,12 @@ SCHEMAS: dict[str, Any] = {
                 "properties": {
                     "users": {"type": "array", "minItems": 1, "items": _ID, "description": "Contact ids."},
                     "phones": {"type": "array", "minItems": 1, "items": _ID, "description": "Phone numbers."},
-                    "segment": {"type": "string", "minLength": 1, "description": "The name of a segment."},
+                    "segment": {
+                        "type": "string",
+                        "minLength": 1,
+                        "pattern": r"\S",
+                        "description": "The name of a segment.",
+                    },
                     "attribute_values": {
                         "type": "object",
                         "description": "A value for each attribute that the campaign's entry declares, and no other.",
@@ -249,10 +281,14 @@ SCHEMAS: dict[str, Any] = {
         "type": "object",
         "required": ["event", "occurred_at"],
         "properties": {
-            "event": {"type": "string", "minLength": 1, "maxLength": 200},
+            "event": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"\S"},
             "contact_id": {"type": ["string", "integer", "null"], "description": "This, or `phone`."},
             "phone": {"type": ["string", "null"], "description": "Where the contact's id is not known."},
-            "occurred_at": {"type": "string", "description": "ISO 8601; without a zone in the settings' timezone."},
+            "occurred_at": {
+                "type": "string",
+                "pattern": _TIME,
+                "description": "ISO 8601; without a zone in the settings' timezone.",
+            },
             "properties": {"type": ["object", "null"], "additionalProperties": True},
             "event_id": {"type": ["string", "null"], "maxLength": 200, "description": "Your own id, if there is one."},
         },
@@ -314,6 +350,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for path in found["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)  # no door answers it
+                listed = operation.get("parameters", [])  # FastAPI's own, without a word of what they are, then ours
+                if listed:
+                    operation["parameters"] = list({(one["in"], one["name"]): one for one in listed}.values())
         found["components"] = {
             "schemas": SCHEMAS,
             "securitySchemes": {

@@ -21,10 +21,11 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from gateway.access import Access
-from gateway.answers import Refused, refuse
+from gateway.answers import Bodies, Refused, refuse
 from gateway.api import api_routes
 from gateway.api_page import api_page_routes
 from gateway.campaigns import campaign_routes
+from gateway.connections import Connection, most_connections, take_files
 from gateway.headers import SecurityHeaders, secure
 from gateway.health import Health, health_routes
 from gateway.inbox import inbox_routes
@@ -39,6 +40,7 @@ from journey.problems import EstafetteError
 
 GRACE = 10  # seconds that requests under way have at the end
 KEEP_ALIVE = 75
+LONGEST_PATH = 200  # characters of a path that an error repeats
 
 
 def create_app(
@@ -64,6 +66,7 @@ def create_app(
     app.state.store, app.state.access = store, Access(store, clock)
     app.state.health = Health(store, webhooks.directory, clock)
     app.state.watch = Watch(store)
+    app.state.bodies = Bodies()
     app.add_middleware(SecurityHeaders)
     app.include_router(webhook_routes(webhooks, clock, app_secret, verify_token))
     app.include_router(api_routes(store, requests, events))
@@ -98,6 +101,7 @@ def serve(
     connections are accepted. Raises EstafetteError where the address can't be had.
     """
     app = create_app(home, app_secret=app_secret, verify_token=verify_token, clock=ticking(now))
+    take_files()
     with listen(host, port) as listening:
         if ready is not None:
             ready(address(listening))
@@ -121,10 +125,13 @@ class Server(uvicorn.Server):
 
 
 def config(app: FastAPI, proxies: Sequence[str] = ()) -> uvicorn.Config:
-    """How the server runs; uvloop and httptools are taken where they are installed. Nobody but `proxies` may say by a
-    header whence a request came."""
+    """How the server runs; uvloop is taken where it is installed. Nobody but `proxies` may say by a header whence a
+    request came."""
     return uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
+        limit_concurrency=most_connections(),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -162,9 +169,10 @@ def ticking(start: datetime | None) -> Clock:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    path = _shown(request.scope["path"])
     sentences = {
-        404: f"There is nothing at {request.url.path}.",
-        405: f"{request.method} is not possible at {request.url.path}.",
+        404: f"There is nothing at {path}.",
+        405: f"{request.method} is not possible at {path}.",
     }
     if status == 404 and "text/html" in request.headers.get("accept", ""):
         with contextlib.suppress(Refused):  # who is logged in keeps the way to the other pages
@@ -173,6 +181,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     response = refuse(status, sentences.get(status, str(getattr(error, "detail", error))))
     response.headers.update(getattr(error, "headers", None) or {})
     return response
+
+
+def _shown(path: str) -> str:
+    """A path for a sentence: not all of it where it is long, and nothing that a terminal would obey."""
+    shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in path[:LONGEST_PATH])
+    return shown + "…" * (len(path) > LONGEST_PATH)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

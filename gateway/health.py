@@ -2,6 +2,9 @@
 
 What belongs here: whether the gateway can do its work, and the numbers of `resources.vitals` in Prometheus' text
 format. Numbers are kept for some seconds, longer where they are dear, so that whoever scrapes costs nothing.
+
+A load balancer hears whether all is well and nothing else. Details are for whoever asks on this machine itself, or with
+a token of the API: sizes and failures of campaigns are nobody else's business.
 """
 
 import asyncio
@@ -11,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from gateway.access import is_near, offers_token
 from gateway.answers import Refused
 from gateway.log import Clock
 from gateway.store import Store
@@ -39,24 +43,32 @@ class Health:
         self._ledger_at = self._text_at = float("-inf")
         self._text, self._text_for = "", KEPT
 
-    async def healthz(self) -> Response:
-        """Whether deliveries can be kept, the ledger can be read, and how long ago a pass worked."""
+    async def healthz(self, request: Request) -> Response:
+        """Whether deliveries can be kept, the ledger can be read, and how long ago a pass worked. Strangers hear one
+        word."""
+        told = is_near(request)
+        if not told and offers_token(request):
+            await request.app.state.access.token(request)
+            told = True
         try:
             await asyncio.to_thread(_try_disk, self._directory)
             disk = None
         except OSError as error:
             disk = error.strerror or str(error)
         ledger, age = await self._ask_ledger()
-        document = {
-            "status": "unwell" if disk or ledger else "ok",
-            "disk": disk or "writable",
-            "ledger": ledger or ("reachable" if self._there() else "not there yet"),
-            "last_pass_seconds": None if age is None else round(age, 1),
-        }
+        document: dict[str, Any] = {"status": "unwell" if disk or ledger else "ok"}
+        if told:
+            document |= {
+                "disk": disk or "writable",
+                "ledger": ledger or ("reachable" if self._there() else "not there yet"),
+                "last_pass_seconds": None if age is None else round(age, 1),
+            }
         return JSONResponse(document, 503 if disk or ledger else 200)
 
-    async def metrics(self) -> Response:
-        """The numbers, as Prometheus reads them."""
+    async def metrics(self, request: Request) -> Response:
+        """The numbers, as Prometheus reads them. Refused (401, 429): a stranger asks without a token."""
+        if not is_near(request):
+            await request.app.state.access.token(request)
         async with self._looking:
             if time.monotonic() - self._text_at > self._text_for:
                 began = time.monotonic()
@@ -105,7 +117,8 @@ class Health:
 def health_routes(health: Health) -> APIRouter:
     """The two doors for operators."""
     routes = APIRouter()
-    routes.add_api_route("/healthz", health.healthz, response_model=None, include_in_schema=False)
+    methods = ["GET", "HEAD"]  # load balancers ask either way
+    routes.add_api_route("/healthz", health.healthz, methods=methods, response_model=None, include_in_schema=False)
     routes.add_api_route("/metrics", health.metrics, response_model=None, include_in_schema=False)
     return routes
 
@@ -125,9 +138,9 @@ def families(vitals: "Vitals", free: int) -> list[Family]:
     age = vitals.pass_age
     return [
         ("estafette_up", "Whether the ledger can be read.", [({}, 1)]),
-        ("estafette_messages", "Messages by state.", by("state", vitals.messages)),
-        ("estafette_failed_messages", "Failed messages by Meta's code.", by("code", vitals.failed)),
-        ("estafette_participants", "Participants by state.", by("state", vitals.participants)),
+        ("estafette_messages", "Messages by state, as last published.", by("state", vitals.messages)),
+        ("estafette_failed_messages", "Failed messages by Meta's code, as last published.", by("code", vitals.failed)),
+        ("estafette_participants", "Participants by state, as last published.", by("state", vitals.participants)),
         (
             "estafette_queue_messages",
             "Messages that may go out now, by sender.",

@@ -174,6 +174,7 @@ def _limits(tx: sa.Connection) -> None:
 def _third(tx: sa.Connection) -> None:
     _answers(tx)
     _limits(tx)
+    tx.exec_driver_sql("CREATE INDEX ix_idempotency_met_at ON idempotency (met_at)")  # old keys go
 
 
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _every_journey, 2: _third}

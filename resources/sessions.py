@@ -79,7 +79,7 @@ def note_attempt(tx: sa.Connection, name: str, address: str, now: int) -> int:
     Gives 0, or the microseconds to wait where there were too many: then the password is not looked at, and nothing is
     written.
     """
-    name, address = _name(name), _address(address)
+    name, address = _name(name), network_of(address)
     waits = [0]
     for column, value, most in (
         (attempts.c.name, name, MOST_BY_NAME),
@@ -98,7 +98,7 @@ def note_attempt(tx: sa.Connection, name: str, address: str, now: int) -> int:
 
 def forget_attempts(tx: sa.Connection, name: str, address: str) -> None:
     """Who got in has not failed; what others tried from the same address still counts there."""
-    tx.execute(attempts.delete().where(attempts.c.name == _name(name), attempts.c.address == _address(address)))
+    tx.execute(attempts.delete().where(attempts.c.name == _name(name), attempts.c.address == network_of(address)))
 
 
 def _hash(offered: str) -> str:
@@ -109,8 +109,8 @@ def _name(name: str) -> str:
     return name.strip().lower()[:64]
 
 
-def _address(address: str) -> str:
-    """An address, of IPv6 the first half: the rest is for one household to choose."""
+def network_of(address: str) -> str:
+    """An address as limits count it: of IPv6 the first half: the rest is for one household to choose."""
     try:
         found = ip_address(address)
     except ValueError:

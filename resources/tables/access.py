@@ -17,13 +17,14 @@ token = sa.Table(
 )
 
 #: Requests that came over HTTP with an `Idempotency-Key`, by the uuid that follows from token, campaign and key.
-#: `digest` is of what was asked: the same key for something else is refused.
+#: `digest` is of what was asked: the same key for something else is refused. A row goes after seven days, once the
+#: request itself is in `request`.
 idempotency = sa.Table(
     "idempotency",
     metadata,
     sa.Column("request_uuid", sa.Text, primary_key=True),
     sa.Column("digest", sa.Text, nullable=False),
-    sa.Column("met_at", sa.BigInteger, nullable=False),
+    sa.Column("met_at", sa.BigInteger, nullable=False, index=True),
 )
 
 #: Who may log in to the pages, by name. `password` is a scrypt hash with its salt and parameters, `role` viewer, agent

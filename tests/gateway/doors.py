@@ -34,14 +34,16 @@ class Doors:
     def __init__(self, stage: Stage, app: FastAPI, runner: asyncio.Runner, token: str) -> None:
         self.stage, self.app, self.token, self._runner = stage, app, token, runner
 
-    def ask(self, method: str, path: str, *, auth: str | None = "", **more: Any) -> httpx.Response:
-        """One request. `auth`: the header Authorization; None: none."""
+    def ask(
+        self, method: str, path: str, *, auth: str | None = "", address: str = "127.0.0.1", **more: Any
+    ) -> httpx.Response:
+        """One request. `auth`: the header Authorization; None: none. `address`: whence it comes."""
         headers = dict(more.pop("headers", {}))
         if auth is not None:
             headers["Authorization"] = auth or f"Api {self.token}"
 
         async def go() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 40_000))
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
                 return await http.request(method, path, headers=headers, **more)
 

@@ -1,6 +1,8 @@
 """The API: journeys start, events come in, and everybody hears what became of a request."""
 
 import asyncio
+import gzip
+import json
 
 import httpx
 import pytest
@@ -9,7 +11,7 @@ import sqlalchemy as sa
 import gateway.access
 from gateway import api
 from gateway.log import LogError
-from resources.access import revoke_token
+from resources.access import add_token, revoke_token
 from tests.gateway.doors import CAMPAIGN, PATH, VALUES
 
 EVENT = {"event": "purchase", "contact_id": "c0", "occurred_at": "2026-12-01T11:00:00Z"}
@@ -68,6 +70,41 @@ def test_too_many_requests_are_told_when_to_come_again(doors):
     answers = [doors.start(users=["c0"]) for _ in range(3)]
     assert [one.status_code for one in answers] == [200, 200, 429]
     assert 1 <= int(answers[2].headers["retry-after"]) <= 11
+
+
+def test_wrong_tokens_are_limited_by_address_and_shut_out_no_right_one(doors, monkeypatch):
+    monkeypatch.setattr(gateway.access, "WRONG_BURST", 3)
+    monkeypatch.setattr(gateway.access, "ANEW", 0.0)
+    wrong = [doors.post("/api/events", EVENT, auth=f"Api est_{n}", address="203.0.113.7") for n in range(5)]
+    assert [one.status_code for one in wrong] == [401, 401, 401, 429, 429]
+    assert "wrong tokens" in error(wrong[3], 429) and 1 <= int(wrong[3].headers["retry-after"]) <= 31
+    assert doors.post("/api/events", EVENT, auth="Api est_x", address="203.0.113.8").status_code == 401
+    assert doors.post("/api/events", EVENT, address="203.0.113.7").status_code == 200
+    monkeypatch.setattr("resources.ledger.Ledger.read", lambda self: 1 / 0)  # nor does it ask the ledger any more
+    assert doors.post("/api/events", EVENT, auth="Api est_y", address="203.0.113.7").status_code == 429
+
+
+def test_wrong_tokens_of_half_an_ipv6_address_are_those_of_one_and_few_are_remembered(doors, monkeypatch):
+    monkeypatch.setattr(gateway.access, "WRONG_BURST", 2)
+    monkeypatch.setattr(gateway.access, "ADDRESSES", 5)
+    for place, status in enumerate((401, 401, 429)):
+        address = f"2001:db8:0:1::{place}"
+        assert doors.post("/api/events", EVENT, auth="Api est_x", address=address).status_code == status
+    for place in range(20):
+        doors.post("/api/events", EVENT, auth="Api est_x", address=f"203.0.113.{place}")
+    assert len(doors.app.state.access._wrong) == 5
+
+
+def test_tokens_are_compared_in_constant_time_and_all_of_them(doors, monkeypatch):
+    import hmac
+
+    with doors.stage.home.ledger.write() as tx:
+        add_token(tx, "another", doors.stage.us)
+    compared = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: compared.append(one) or real(one, other))
+    doors.post("/api/events", EVENT)
+    assert len(compared) == 2  # also after the one that was found
 
 
 def test_use_of_a_token_is_written_down(doors):
@@ -165,6 +202,64 @@ def test_a_long_body_stays_out(doors):
     error(doors.post("/api/events", content=_parts()), 413)
 
 
+def test_a_compressed_body_stays_out_whatever_it_would_become(doors):
+    bomb = gzip.compress(b"0" * 50_000_000)
+    for path in (PATH, "/api/events"):
+        for name in ("gzip", "GZIP, identity", "br"):
+            answer = doors.post(path, content=bomb, headers={"Content-Encoding": name})
+            assert "Content-Encoding" in error(answer, 415)
+        assert doors.post(path, content=bomb).status_code == 400
+    headers = {"Content-Encoding": "identity"}
+    assert doors.post("/api/events", EVENT, headers=headers).status_code == 200
+
+
+def test_bodies_that_come_at_once_fill_no_more_than_some_memory(doors):
+    doors.app.state.bodies.most = 100_000
+    answer = doors.post("/api/events", content=b" " * 200_000)
+    assert "Too much is coming in" in error(answer, 503) and answer.headers["retry-after"]
+    assert doors.app.state.bodies.held == 0
+    assert doors.post("/api/events", EVENT).status_code == 200
+    assert doors.app.state.bodies.held == 0
+
+
+def test_what_is_nested_deep_and_accepted_is_not_too_deep_for_a_pass(doors):
+    """A pass stands deeper in the stack than a door, and how deep JSON may be depends on what is left of it."""
+    statuses = set()
+    for depth in range(500, 1_000, 25):
+        nested = b'{"a":' * depth + b"1" + b"}" * depth
+        start = b'{"payload": {"users": ["c0"], "attribute_values": {"offer": %b, "survey_id": 7}}}' % nested
+        event = b'{"event": "e", "contact_id": "c0", "occurred_at": "2026-12-01T11:00:00Z", "p": %b}' % nested
+        statuses |= {doors.post(PATH, content=start).status_code, doors.post("/api/events", content=event).status_code}
+
+    def deeper(frames):
+        return doors.stage.turn() if frames == 0 else deeper(frames - 1)
+
+    deeper(100)
+    assert statuses == {200, 400} and doors.stage.value("SELECT count(*) FROM quarantine") == 0
+
+
+NUMBERS = [b"1" + b"0" * 400, b"1180591620717411303424", b"-1180591620717411303424", b"1e-320", b"1.5e308"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_of_any_size_come_in_as_they_are(doors, number):
+    body = b'{"payload": {"users": ["c0"], "attribute_values": {"offer": %b, "survey_id": 7}}}' % number
+    assert doors.post(PATH, content=body, headers={"Idempotency-Key": "1"}).status_code == 200
+    assert doors.lines("requests")[0]["attribute_values"]["offer"] == json.loads(number)
+    doors.stage.turn()
+    assert doors.stage.outcomes() == {"entered": 1}
+
+
+def test_of_a_key_that_stands_twice_the_last_counts_here_and_in_a_pass(doors):
+    body = b'{"payload": {"users": ["c0"], "users": ["c1"], "attribute_values": {"offer": 1, "survey_id": 7}}}'
+    assert doors.post(PATH, content=body).status_code == 200
+    event = b'{"event": "x", "event": "y", "contact_id": "c0", "occurred_at": "2026-12-01T11:00:00Z"}'
+    assert doors.post("/api/events", content=event).status_code == 200
+    doors.stage.turn()
+    assert doors.stage.entered() == ["c1"]
+    assert [row["event"] for row in doors.stage.lake("events")] == ["y"]
+
+
 def test_a_body_that_does_not_come_is_408(doors, monkeypatch):
     monkeypatch.setattr("gateway.answers.read_body.__defaults__", (0.05,))
     assert "in time" in error(doors.post(PATH, content=_slowly()), 408)
@@ -250,6 +345,26 @@ def test_one_key_for_two_things_is_409(doors):
     assert len(doors.lines("requests")) == 1
     for key in ("x" * 256, " "):
         error(doors.start(key, users=["c0"]), 400)
+
+
+def test_old_keys_go_and_are_no_less_those_of_their_requests(doors):
+    stage = doors.stage
+    first = doors.start("order-1", users=["c0"], attribute_values={"offer": "x", "survey_id": 7}).json()
+    unread = doors.start("order-2", users=["c1"]).json()
+    stage.later(days=8)
+    doors.start("order-3", users=["c2"])
+    keys = "SELECT request_uuid FROM idempotency"
+    assert {row[0] for row in stage.rows(keys)} >= {first["request_uuid"], unread["request_uuid"]}  # no pass: all stay
+    stage.turn()
+    doors.start("order-4", users=["c2"])
+    assert len(stage.rows(keys)) == 2  # those of this week
+    assert doors.start("order-1", users=["c0"], attribute_values={"survey_id": 7, "offer": "x"}).json() == first
+    assert "another request" in error(doors.start("order-1", users=["c1"]), 409)
+    assert "another request" in error(
+        doors.start("order-1", users=["c0"], attribute_values={**VALUES, "offer": 1}), 409
+    )
+    stage.turn()
+    assert stage.entered() == ["c0", "c1", "c2"]
 
 
 def test_what_was_accepted_once_stays_so_when_the_campaign_is_stopped(doors):

@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
 import sqlalchemy as sa
 
+from pipelines.publish import publish
 from tests.gateway.doors import VALUES
 from tests.stage import unknown
 
@@ -37,6 +39,58 @@ def test_healthz_says_disk_ledger_and_the_age_of_the_last_pass(doors):
         note_pass(tx, doors.app.state.store.home().wall() - 42)
     doors.app.state.health._ledger_at = float("-inf")
     assert 42 <= doors.get("/healthz", auth=None).json()["last_pass_seconds"] < 100
+
+
+FAR = {"address": "203.0.113.7", "auth": None}
+BEHIND = {"headers": {"X-Forwarded-For": "203.0.113.7"}, "auth": None}  # a proxy on this machine
+
+
+@pytest.mark.parametrize("whence", [FAR, BEHIND])
+def test_strangers_hear_one_word_and_no_number(doors, whence):
+    answer = doors.get("/healthz", **whence)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert doors.ask("HEAD", "/healthz", **whence).status_code == 200
+    answer = doors.get("/metrics", **whence)
+    assert answer.status_code == 401 and "estafette_" not in answer.text
+    for path in ("/healthz", "/metrics"):
+        assert doors.get(path, **{**whence, "auth": "Bearer est_wrong"}).status_code == 401
+    token = {**whence, "auth": f"Bearer {doors.token}"}
+    assert "disk" in doors.get("/healthz", **token).json()
+    assert "estafette_up 1" in doors.get("/metrics", **token).text
+
+
+def test_what_is_wrong_with_the_ledger_is_not_for_strangers(doors, monkeypatch):
+    monkeypatch.setattr("gateway.health._try_disk", failing)
+    answer = doors.get("/healthz", **FAR)
+    assert (answer.status_code, answer.json()) == (503, {"status": "unwell"})
+    assert doors.get("/healthz", auth=None).json()["disk"] == "No space left on device"
+
+
+def failing(directory):
+    raise OSError(28, "No space left on device")
+
+
+def test_counts_over_everything_come_from_what_is_published(doors, monkeypatch):
+    """The ledger would read every message for them; ten million stand in it."""
+    doors.start(users=["c0", "c1", "c2"])
+    doors.stage.turn()
+    doors.stage.send(want=2)
+    publish(doors.stage.home, doors.stage.lease)
+    doors.stage.send(want=1)
+    asked = []
+    sa.event.listen(doors.app.state.store.home().ledger.engine, "before_cursor_execute", _noting(asked))
+    found = metrics(doors)
+    assert found["estafette_messages", "accepted"] == 2 and found["estafette_messages", "planned"] == 1
+    assert found["estafette_participants", "waiting"] == 3
+    assert found["estafette_queue_messages", "main"] == 0  # this is of the moment
+    for statement in (one for one in asked if "FROM message" in one):
+        plan = doors.stage.rows(f"EXPLAIN QUERY PLAN {statement}".replace("?", "1"))
+        assert not [row for row in plan if row[3].startswith("SCAN") and "INDEX" not in row[3]], statement
+    assert any("FROM message" in one for one in asked) and not any("FROM participant" in one for one in asked)
+
+
+def _noting(asked):
+    return lambda connection, cursor, statement, *more: asked.append(statement)
 
 
 def test_healthz_is_503_where_the_ledger_cannot_be_read(doors, monkeypatch):
