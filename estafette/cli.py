@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from estafette.commands import access, campaigns, home, people, servers, work
+from estafette.commands import access, campaigns, home, people, repair, servers, work
 from estafette.session import Session, console, print_json
 from journey.problems import EstafetteError, ProjectError, UsageError, foreseen
 from journey.spelling import nearest
@@ -37,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 110},
 )
-for room in (home, campaigns, work, people, servers, access):
+for room in (home, campaigns, work, people, servers, access, repair):
     room.declare(app)
 
 

@@ -1,17 +1,21 @@
-"""`stop` and `resume`: a campaign, or a sender, put on hold and let go again.
+"""`stop` and `resume`: a campaign, or a sender, put on hold and let go again; and all sends after a restore.
 
-What belongs here: what the commands say. The writes are `resources.stopping`.
+What belongs here: what the commands say. The writes are `resources.stopping` and `resources.hold`.
 """
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
 
+from estafette.lease import passing
 from estafette.session import Session
 from journey.clock import show_duration, to_us
 from journey.problems import EstafetteError, UsageError
 from journey.spelling import suggest
+from pipelines.turn import turn
+from resources.hold import LetGo, held, let_go
 from resources.home import Home
 from resources.ledger import US
 from resources.stopping import resume_campaign, resume_sender, stop_campaign
@@ -63,6 +67,37 @@ def resume(session: Session, name: str | None, sender: str | None) -> None:
                 f" {done.waiting:,} messages wait. The next pass sends them."
             )
     session.show(document, lambda console: console.print("\n".join(lines)))
+
+
+def resume_all(session: Session, *, send: bool) -> None:
+    """Let sends go after a restore, once everything until now is taken in. What may have gone out before it is taken as
+    sent, or with `send` goes out."""
+    with session.open() as home:
+        with home.ledger.read() as tx:
+            is_held = held(tx) is not None
+        done = LetGo(0, send, 0, 0)
+        if is_held:
+            with passing(home.ledger, "resume --all", session.note) as lease:
+                home.reload()
+                turn(home, lease, final=True)
+                done = let_go(home.ledger, lease, to_us(home.clock()), send=send)
+    document = {"was_held": is_held, **asdict(done)}
+
+    def draw(console: Console) -> None:
+        if not is_held:
+            console.print("Nothing is held by a restore. A campaign goes on with: estafette resume CAMPAIGN")
+            return
+        verb = "go out now" if send else "are taken as sent: they are `unknown`, and their people go on"
+        console.print(f"Sends go on. {done.in_doubt:,} messages that may have gone out before {verb}.")
+        if done.foreign:
+            console.print(
+                f"{done.foreign:,} messages went out that this ledger does not know; a second `run` would send them"
+                " again.",
+                style="yellow",
+            )
+        console.print(f"{done.waiting:,} messages wait. The next pass sends them.")
+
+    session.show(document, draw)
 
 
 def _sender(home: Home, name: str) -> bool:

@@ -100,5 +100,7 @@ def held(why: str) -> str:
     """Why a message is held, as the rest of a sentence; other words than ours as they are."""
     if why == Held.silent_hours:
         return "silent hours"
+    if why == Held.restored:
+        return "it may have gone out before a restore; `estafette resume --all` decides"
     known = {str(reason): one.what for reason, one in SKIPS.items()}
     return known.get(why, why)

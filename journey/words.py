@@ -110,9 +110,11 @@ class SkipReason(StrEnum):
 
 class Held(StrEnum):
     """Why a message is held that may still go out, beside the skip reasons that hold (`template_not_approved`,
-    `media_unreachable`, `messaging_limit`). What expires while held so is skipped as `too_late`."""
+    `media_unreachable`, `messaging_limit`). What expires while held so is skipped as `too_late`; `restored` (it may
+    have gone out before the ledger was restored) waits for a person's word."""
 
     silent_hours = "silent_hours"
+    restored = "restored"
 
 
 class CouponState(StrEnum):

@@ -52,7 +52,7 @@ _OVER = """
 SELECT m.id, m.body_file, m.body_row, m.held_why
 FROM (SELECT name FROM campaign WHERE stopped_at IS NULL AND live UNION ALL SELECT '') c
 CROSS JOIN message m ON m.campaign = c.name
-WHERE m.state IN ('planned', 'held') AND m.expires_at < ?
+WHERE m.state IN ('planned', 'held') AND m.expires_at < ? AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'hold')
 """
 _DISABLED = """
 SELECT m.id FROM template_hold h CROSS JOIN message m ON m.template = h.name AND m.language = h.language

@@ -25,6 +25,7 @@ from pipelines.silence import expiry, rule_of, times_of
 from pipelines.standing import DUE, Due, due
 from pipelines.writing import after, last_ids, write_messages, write_skips
 from resources.coupons import ClaimLost
+from resources.hold import recall
 from resources.home import Home
 from resources.leaving import cancel_of_left
 from resources.ledger import Lease, chunks
@@ -122,6 +123,7 @@ def write(
                     write_messages(tx, campaign, step, messages, before["message"] + 1, body_file, to_us(now), author)
                 write_skips(tx, campaign, skips, to_us(now))
                 after(tx, before, messages, skips)
+                recall(tx, campaign, before["message"] + 1, before["message"] + messages.height, to_us(now))
                 # Who was dropped by hand since they were looked at gets nothing.
                 cancel_of_left(tx, range(before["message"] + 1, before["message"] + 1 + messages.height))
                 if then is not None:

@@ -54,8 +54,11 @@ _NO_ANSWER = "NULL, NULL, NULL"
 _ANSWER_SQL = """LEFT JOIN reply r ON r.id = (
   SELECT a.id FROM message c JOIN reply a ON a.message_id = c.id AND a.kind <> 'reaction'
   WHERE c.participant_id = p.id AND c.step = p.step AND c.visit = p.visit ORDER BY a.replied_at, a.id LIMIT 1)"""
+# What was taken as sent after a restore is as if Meta had accepted it, whatever the campaign makes of unknown messages.
 _MESSAGES_SQL = f"""
-SELECT p.id, p.contact_id, p.visit, p.arrived_at, m.state, COALESCE(m.attempted_wall <= :wall, 1), s.reason,
+SELECT p.id, p.contact_id, p.visit, p.arrived_at,
+  CASE WHEN m.state = 'unknown' AND m.held_why = 'restored' THEN 'accepted' ELSE m.state END,
+  COALESCE(m.attempted_wall <= :wall, 1), s.reason,
   CASE WHEN m.copy > 1 THEN {_OF_COPIES.format(value="max(c.attempted_at)")} ELSE m.attempted_at END,
   m.accepted_at, m.delivered_at, m.read_at, m.failed_at, {{answer}}
 FROM participant p

@@ -18,6 +18,7 @@ from pipelines.signals import look_at_events, look_back
 from pipelines.stop_if import stop_by_rule
 from pipelines.take_in import TakenIn, take_in
 from pipelines.unknown import settle_unknown
+from resources.hold import catch_up
 from resources.home import Home
 from resources.ledger import Lease
 from resources.numbers import end_rests, rest_is_over
@@ -90,4 +91,5 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     answered = answer(home, lease, now)
     moved, planned = move(home, lease, now)
     home.troubles.over(lease)
+    catch_up(home.ledger, lease)
     return Turn(taken, entered, left + moved, answered + planned)

@@ -21,7 +21,7 @@ _UNKNOWN_SQL = """
 SELECT m.id
 FROM message m
 JOIN participant p ON p.id = m.participant_id AND p.step = m.step AND p.visit = m.visit AND p.left_at IS NULL
-WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.campaign = ?
+WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.held_why IS NULL AND m.campaign = ?
   AND m.attempted_at <= ? AND m.attempted_wall <= ?
   AND NOT EXISTS (SELECT 1 FROM message c WHERE c.participant_id = m.participant_id AND c.step = m.step
                   AND c.visit = m.visit AND c.copy > m.copy)

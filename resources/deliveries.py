@@ -45,6 +45,10 @@ MESSAGE_EVENTS: dict[str, pl.DataType] = {
     "pricing_category": pl.String(),
     "pricing_type": pl.String(),
 }
+_ANEW = """SELECT id, uid FROM message WHERE state IN ('planned', 'held') AND uid IN :ids
+UNION ALL SELECT id, uid FROM message WHERE state IN ('attempted', 'unknown') AND uid IN :ids"""
+"""A message that is not settled, by its uid: a restored ledger may know it by another id than its statuses."""
+
 LINES = 4_000
 """Lines of the log that are dealt with together: some 5,000 statuses, which is one transaction's worth."""
 
@@ -148,7 +152,7 @@ def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
         if stopped.height:  # before the fold, after which a crash would leave them known and done
             _marketing_stopped(home, lease, stopped, now)
         file = home.lake.put("message_events", events, at="received_at")
-        early = events.filter(pl.col("message_id").is_null())
+        early = events.with_columns(fresh["uid"]).filter(pl.col("message_id").is_null())
         with home.ledger.write(lease) as tx:
             home.lake.register(tx, file)
             statuses.fold(tx, [Folded(*row) for row in _rows(ours)], to_us(now))
@@ -162,9 +166,10 @@ def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
                         "received_at": to_us(received),
                         "error_code": code,
                         "error_title": title,
+                        "uid": uid,
                     }
-                    for wamid, status, at, received, code, title in early.select(
-                        "wamid", "status", "status_at", "received_at", "error_code", "error_title"
+                    for wamid, status, at, received, code, title, uid in early.select(
+                        "wamid", "status", "status_at", "received_at", "error_code", "error_title", "uid"
                     ).iter_rows()
                 ],
             )
@@ -180,31 +185,41 @@ def _rows(ours: pl.DataFrame) -> Iterator[tuple[int, str, str, int, int | None, 
 
 
 def _match(home: Home, part: pl.DataFrame) -> pl.DataFrame:
-    """Adds `message_id`: by wamid, else by what we sent along (checked by the message's uid)."""
-    prefix = home.prefix()
+    """Adds `message_id`: by wamid, else by what we sent along: the message's id, checked by its uid, whatever the
+    epoch; where a restored ledger has given the message another id, by the uid. And `uid`, where what was sent along
+    says one."""
+    prefix = home.installation_prefix()
     own = part.with_columns(
         callback=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(
             pl.col("callback").str.strip_prefix(prefix + ":")
         )
     ).with_columns(
-        claimed=pl.col("callback").str.split(":").list.get(0, null_on_oob=True).cast(pl.Int64, strict=False),
-        uid=pl.col("callback").str.split(":").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
+        claimed=pl.col("callback").str.split(":").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
+        uid=pl.col("callback").str.split(":").list.get(2, null_on_oob=True).cast(pl.Int64, strict=False),
     )
     ids = own.get_column("claimed").drop_nulls().unique().to_list()
     wamids = own.get_column("wamid").unique().to_list()
     with home.ledger.read() as tx:
         by_id = select_in(tx, "SELECT id, uid FROM message WHERE id IN :ids", ids)
         by_wamid = select_in(tx, "SELECT id, wamid FROM message WHERE wamid IN :ids", wamids)
+        found = {int(row.uid) for row in by_id} | {None}
+        uids = [uid for uid in own.get_column("uid").unique().to_list() if uid not in found]
+        again = select_in(tx, _ANEW, uids) if uids else []
     known = pl.DataFrame(
         [(r.id, r.uid, r.id) for r in by_id],
         schema={"claimed": pl.Int64, "uid": pl.Int64, "by_callback": pl.Int64},
         orient="row",
     )
+    anew = pl.DataFrame(
+        [(r.uid, r.id) for r in again], schema={"uid": pl.Int64, "by_uid": pl.Int64}, orient="row"
+    ).unique("uid", keep="first")
     named = pl.DataFrame(
         [(r.wamid, r.id) for r in by_wamid], schema={"wamid": pl.String, "by_wamid": pl.Int64}, orient="row"
     )
     return (
         own.join(known, on=["claimed", "uid"], how="left", maintain_order="left")
+        .join(anew, on="uid", how="left", maintain_order="left")
+        .with_columns(by_callback=pl.coalesce("by_callback", "by_uid"))
         .join(named, on="wamid", how="left", maintain_order="left")
         # One message a wamid, also where only one of its statuses says whose it is.
         .with_columns(message_id=pl.coalesce("by_wamid", pl.col("by_callback").drop_nulls().first().over("wamid")))

@@ -83,6 +83,12 @@ class Home:
         """Whether there is a ledger already; asking for `ledger` makes one."""
         return self.secrets.ledger_url is not None or self.paths.ledger.exists()
 
+    def ledger_path(self) -> Path:
+        """Where the ledger's file is."""
+        url = self.secrets.ledger_url
+        named = sa.make_url(url.get_secret_value()).database if url is not None else None
+        return Path(named).resolve() if named else self.paths.ledger
+
     @cached_property
     def lake(self) -> Lake:
         return Lake(self.paths.lake, self.ledger, self.wall)
@@ -213,8 +219,12 @@ class Home:
         return returned(self.project.segments[name], tables, self.clock(), ZoneInfo(settings.timezone))
 
     def prefix(self) -> str:
-        """What every callback id of this installation begins with."""
-        return f"estafette:{self.ledger.meta('installation')}:{self.ledger.meta('epoch')}"
+        """What every callback id begins with that this installation gives now: until the next restore."""
+        return f"{self.installation_prefix()}:{self.ledger.meta('epoch')}"
+
+    def installation_prefix(self) -> str:
+        """What every callback id of this installation begins with, of whatever epoch."""
+        return f"estafette:{self.ledger.meta('installation')}"
 
     def poster(self) -> Poster:
         """A client for sending; it belongs to the loop in which it is opened."""

@@ -19,7 +19,7 @@ from journey.codes import MARKETING_CAP, MARKETING_STOPPED, UNDELIVERABLE, Actio
 from journey.outcome import Outcome
 from journey.pacing import faster, slower
 from journey.words import Scope, SkipReason
-from resources import coupons, spending, statuses
+from resources import coupons, hold, spending, statuses
 from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.tables import campaign as campaigns
@@ -141,7 +141,7 @@ class Outbox:
             pace = self.ceiling
             if state is not None and state.slowed_at is not None:
                 pace = faster(state.pace, self.ceiling, (wall - state.slowed_at) / US)
-            stopped = state.stopped_why if state is not None and state.stopped_at is not None else None
+            stopped = state.stopped_why if state is not None and state.stopped_at is not None else hold.held(tx)
             claimed: list[Claimed] = []
             skipped = 0
             if want > 0 and stopped is None:
@@ -417,6 +417,8 @@ def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None =
     `names`: only these senders; those that are stopped are left out, and bulk that rests.
     """
     with ledger.read() as tx:
+        if hold.held(tx) is not None:
+            return {}
         running = tx.execute(sa.select(senders).where(senders.c.stopped_at.is_(None))).all()
         return {
             row.name: int(
@@ -438,7 +440,7 @@ def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int,
             f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before <= ? LIMIT 1",
             (sender, most, now, now, shares, share, until),
         ).one_or_none()
-    return row is not None
+        return row is not None and hold.held(tx) is None
 
 
 def send_again(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
@@ -462,7 +464,10 @@ def send_again(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
         " AND n.visit = m.visit AND n.copy = m.copy + 1 WHERE m.id IN :ids",
         ids,
     )
-    mark_dirty(tx, "message", [int(row.id) for row in made])
+    copies = [int(row.id) for row in made]
+    if copies:
+        statuses.join_by_uid(tx, min(copies), max(copies), now)
+    mark_dirty(tx, "message", copies)
 
 
 def message_uid(*parts: str) -> int:

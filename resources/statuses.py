@@ -9,6 +9,7 @@ moment it was taken in. What comes before its message's wamid is known waits in 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -132,8 +133,8 @@ def keep_early(tx: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
     if rows:
         tx.execute(
             sa.text(
-                "INSERT INTO early_status (wamid, status, status_at, received_at, error_code, error_title) VALUES"
-                " (:wamid, :status, :status_at, :received_at, :error_code, :error_title) ON CONFLICT DO NOTHING"
+                "INSERT INTO early_status (wamid, status, status_at, received_at, error_code, error_title, uid) VALUES"
+                " (:wamid, :status, :status_at, :received_at, :error_code, :error_title, :uid) ON CONFLICT DO NOTHING"
             ),
             list(rows),
         )
@@ -145,16 +146,34 @@ def join_early(tx: sa.Connection, accepted: Sequence[tuple[int, str]], now: int)
     if not ids:
         return
     found = tx.execute(sa.select(early_status).where(early_status.c.wamid.in_(ids))).all()
+    _join(tx, [(ids[row.wamid], row) for row in found], now)
+
+
+def join_by_uid(tx: sa.Connection, first: int, last: int, now: int) -> None:
+    """Fold the early statuses that name a message among those with the ids `first` to `last`, planned just now: it went
+    out before the ledger was restored."""
+    if tx.execute(sa.select(early_status.c.uid).where(early_status.c.uid.is_not(None)).limit(1)).first() is None:
+        return
+    found = tx.exec_driver_sql(
+        "SELECT m.id, e.* FROM message m JOIN early_status e ON e.uid = m.uid WHERE m.id BETWEEN ? AND ?"
+        " ORDER BY m.id, e.status_at",
+        (first, last),
+    ).all()
+    _join(tx, [(int(row.id), row) for row in found], now)
+
+
+def _join(tx: sa.Connection, found: Sequence[tuple[int, Any]], now: int) -> None:
+    """Fold what was kept of these messages (id, row of `early_status`), and forget it."""
     if not found:
         return
     fold(
         tx,
-        [Folded(ids[r.wamid], r.wamid, r.status, r.status_at, r.error_code, r.error_title) for r in found],
+        [Folded(i, r.wamid, r.status, r.status_at, r.error_code, r.error_title) for i, r in found],
         now,
     )
-    refused = [ids[r.wamid] for r in found if r.status == Status.failed and r.error_code == MARKETING_STOPPED]
+    refused = [i for i, r in found if r.status == Status.failed and r.error_code == MARKETING_STOPPED]
     refuse_marketing(tx, refused, now)
-    tx.execute(early_status.delete().where(early_status.c.wamid.in_({r.wamid for r in found})))
+    tx.execute(early_status.delete().where(early_status.c.wamid.in_({r.wamid for _, r in found})))
 
 
 def sweep_early(tx: sa.Connection, before: int) -> None:

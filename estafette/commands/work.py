@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from journey.problems import UsageError
+
 Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's name: its file without .yaml.")]
 
 
@@ -71,11 +73,24 @@ def resume(
     sender: Annotated[
         str | None, typer.Option(metavar="NAME", help="Resume a sender that Meta's answer stopped.")
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Let sends go that a restore holds.")] = False,
+    send: Annotated[
+        bool,
+        typer.Option(
+            "--send-unconfirmed/--assume-sent",
+            help="With --all: what becomes of messages that may have gone out before the restore.",
+        ),
+    ] = False,
 ) -> None:
-    """Go on with a stopped campaign, or with a stopped sender."""
-    from estafette.stopping import resume
+    """Go on with a stopped campaign, with a stopped sender, or (--all) with all sends after a restore."""
+    from estafette.stopping import resume, resume_all
 
-    resume(context.obj, campaign, sender)
+    if everything and (campaign is not None or sender is not None):
+        raise UsageError("--all stands alone", mend="A campaign or a sender is resumed by a command of its own")
+    if everything:
+        resume_all(context.obj, send=send)
+    else:
+        resume(context.obj, campaign, sender)
 
 
 def status(
