@@ -91,5 +91,5 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     answered = answer(home, lease, now)
     moved, planned = move(home, lease, now)
     home.troubles.over(lease)
-    catch_up(home.ledger, lease)
+    catch_up(home.ledger, lease, whole=not entered.failed)
     return Turn(taken, entered, left + moved, answered + planned)

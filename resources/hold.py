@@ -23,9 +23,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from journey.campaign import Campaign
+from journey.problems import LedgerError
 from journey.reach import soonest
 from journey.words import Held
 from resources import statuses
+from resources.containing import troubles
 from resources.ledger import BUCKET, Lease, Ledger, chunks, mark_dirty, select_in
 from resources.tables import meta
 
@@ -121,9 +123,10 @@ def begin(tx: sa.Connection, found: Restored, epoch: int) -> None:
     tx.exec_driver_sql(_DIRTY)
 
 
-def catch_up(ledger: Ledger, lease: Lease) -> None:
-    """Note that a whole turn has been made since the restore: what it planned may have gone out before. Where nothing
-    is to be noted, one small query."""
+def catch_up(ledger: Ledger, lease: Lease, *, whole: bool) -> None:
+    """Note that a turn has been made since the restore: what it planned may have gone out before. `whole`: every
+    audience that was due was evaluated; where not, or where a campaign met an error, the next turn catches up too.
+    Where nothing is to be noted, one small query."""
     with ledger.read() as tx:
         found = restored(tx)
         if found is None or found.known is not None:
@@ -133,6 +136,8 @@ def catch_up(ledger: Ledger, lease: Lease) -> None:
         with ledger.write(lease) as tx:
             tx.exec_driver_sql(_HOLD, [(i,) for i in ids[part]])
             mark_dirty(tx, "message", ids[part])
+    if not whole or troubles(ledger):
+        return
     with ledger.write(lease) as tx:
         known = int(tx.exec_driver_sql("SELECT COALESCE(max(id), 0) FROM participant").scalar_one())
         _put(tx, RESTORED, json.dumps(asdict(replace(found, known=known))))
@@ -161,13 +166,17 @@ def recall(tx: sa.Connection, campaign: Campaign, first: int, last: int, now: in
 
 
 def let_go(ledger: Ledger, lease: Lease, now: int, *, send: bool) -> LetGo:
-    """End the hold. What is in doubt is taken as sent, or (`send`) goes out after all. Everything must have been caught
-    up (`catch_up`). The hold ends with the last transaction."""
+    """End the hold. What is in doubt is taken as sent, or (`send`) goes out after all. The hold ends with the last
+    transaction. LedgerError: not everything was caught up with (`catch_up`)."""
     with ledger.read() as tx:
         found = restored(tx)
         query = "SELECT id FROM message WHERE state = 'held' AND held_why = 'restored'"
         ids = [int(row.id) for row in tx.exec_driver_sql(query)]
-    assert found is not None and found.known is not None
+    if found is None or found.known is None:
+        raise LedgerError(
+            "not everything that was due has been caught up with, so nobody can say what may have gone out",
+            mend="`estafette status` says which campaign fails: mend it, or stop it, then run this again",
+        )
     for part in chunks(len(ids)):
         with ledger.write(lease) as tx:
             if send:
