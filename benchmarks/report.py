@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.harness import HERE, RESULTS, Measured, cells_of, say
 
 PAGE = HERE / "RESULTS.md"
-PACKAGES = ("polars", "duckdb", "pyarrow", "SQLAlchemy", "httpx", "httptools", "uvloop", "uvicorn")
+PACKAGES = ("polars", "duckdb", "pyarrow", "SQLAlchemy", "httpx", "aiohttp", "httpx-aiohttp", "uvloop", "uvicorn")
 MORE = ("fastapi", "pydantic", "msgspec", "dagster")
 
 

@@ -94,7 +94,7 @@ def dispatch() -> None:
 
 
 def spread(jobs: Sequence[LaneJob], cores: int) -> list[list[LaneJob]]:
-    """Lanes over processes: as few as carry them (1,500 messages a second each), never more than cores; the faster
+    """Lanes over processes: as few as carry them (1,000 messages a second each), never more than cores; the faster
     lanes first, each to the process with the least to do."""
     if not jobs:
         return []

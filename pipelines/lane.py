@@ -288,6 +288,8 @@ class Lane:
         except asyncio.CancelledError:
             outcome = Outcome(Action.unknown, title="No answer", details="The lane was cancelled.")
         finally:
+            if leave is None and outcome is not None and outcome.action is not Action.not_sent:
+                left()  # a transport that did not say when
             if leave is None:
                 self._pacer.withdrawn()
             else:

@@ -22,7 +22,7 @@ AGAIN = 30.0
 
 
 def lane_jobs(home: Home, sender: str, *, deadline: float | None = None, linger: float = 0.0) -> list[LaneJob]:
-    """The lanes of one sender: one up to 1,500 messages a second, else as many shares as carry its pace."""
+    """The lanes of one sender: one up to 1,000 messages a second, else as many shares as carry its pace."""
     configured = home.project.settings.senders[sender]
     pace = float(configured.messages_per_second)
     shares = max(1, -(-int(pace) // int(A_LANE)))

@@ -119,6 +119,6 @@ def test_it_recovers_a_twentieth_each_five_seconds():
 
 
 def test_processes_are_as_many_as_the_pace_needs_and_the_cores_allow():
-    assert [lanes([80.0], 8), lanes([1500.0], 8), lanes([1501.0], 8), lanes([1000.0] * 5, 2), lanes([], 4)] == [
+    assert [lanes([80.0], 8), lanes([1000.0], 8), lanes([1001.0], 8), lanes([1000.0] * 5, 2), lanes([], 4)] == [
         1, 1, 2, 2, 1
     ]  # fmt: skip

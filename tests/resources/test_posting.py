@@ -5,15 +5,16 @@ import json
 import logging
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
 from journey.outcome import Action, Outcome
 from resources.posting import Sender
-from resources.wire import Answer, Broken, NeverLeft
 
 TOKEN = "EAAGm0PX4ZCpsBAKr7secret"
 BODY = '{"messaging_product":"whatsapp","to":"+33611223344","type":"template","note":"é"}'
@@ -245,6 +246,42 @@ def test_a_message_that_waits_in_vain_for_a_free_connection_was_not_sent() -> No
     run(test)
 
 
+def test_the_moment_of_leaving_is_that_of_the_writing_not_of_the_asking() -> None:
+    """Two that share one connection: the second leaves once the first is answered."""
+    times: dict[str, float] = {}
+    answered = 0.0
+
+    async def after_a_while(request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
+        await asyncio.sleep(0.1)
+        answered = answered or time.monotonic()
+        writer.write(http(200, ACCEPTED))
+
+    async def post(sender: Sender, name: str) -> None:
+        await sender.post("2200", BODY, lambda: times.setdefault(name, time.monotonic()))
+
+    async def test() -> None:
+        async with Server(after_a_while) as server, server.sender(connections=1) as sender:
+            await asyncio.gather(post(sender, "first"), post(sender, "second"))
+
+    run(test)
+    assert times["first"] < answered <= times["second"]
+
+
+def test_what_never_left_tells_no_moment_of_leaving() -> None:
+    left: list[None] = []
+
+    async def test() -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+            async with Sender(url, "v25.0", SecretStr(TOKEN)) as sender:
+                assert (await sender.post("2200", BODY, lambda: left.append(None))).action is Action.not_sent
+
+    run(test)
+    assert left == []
+
+
 def test_a_closed_sender_sends_nothing() -> None:
     async def test() -> None:
         async with Server(answering(http(200, ACCEPTED))) as server:
@@ -316,57 +353,44 @@ def test_the_token_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     run(test)
 
 
-class StandIn:
-    """A wire without a network: what was to be written, and an answer or an error."""
-
-    def __init__(self, answer: Answer | Exception) -> None:
-        self.answer, self.requests = answer, list[bytes]()
-
-    async def exchange(self, request: bytes, written: Callable[[], object]) -> Answer:
-        if isinstance(self.answer, NeverLeft):
-            raise self.answer
-        self.requests.append(request)
-        written()
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-    async def aclose(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize(
-    ("error", "action", "times"),
+    ("error", "action"),
     [
-        (NeverLeft("refused"), Action.not_sent, 0),
-        (Broken("hung up"), Action.unknown, 1),
-        (OSError("what"), Action.unknown, 1),
-        (RuntimeError("never seen"), Action.unknown, 1),
+        (httpx.ConnectError("refused"), Action.not_sent),
+        (httpx.ConnectTimeout("slow"), Action.not_sent),
+        (httpx.PoolTimeout("full"), Action.not_sent),
+        (httpx.ReadTimeout("slow"), Action.unknown),
+        (httpx.WriteError("broken"), Action.unknown),
+        (httpx.RemoteProtocolError("hung up"), Action.unknown),
+        (OSError("what"), Action.unknown),
+        (RuntimeError("never seen"), Action.unknown),
     ],
 )
-def test_the_moment_of_leaving_is_told_once_and_only_where_it_left(
-    error: Exception, action: Action, times: int
-) -> None:
-    left: list[None] = []
+def test_another_transport_may_stand_in(error: Exception, action: Action) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise error
 
     async def test() -> None:
-        async with Sender("https://graph.example", "v25.0", SecretStr(TOKEN), wire=StandIn(error)) as sender:
-            assert (await sender.post("2200", BODY, lambda: left.append(None))).action is action
+        transport = httpx.MockTransport(handler)
+        async with Sender("https://graph.example", "v25.0", SecretStr(TOKEN), transport=transport) as sender:
+            assert (await sender.post("2200", BODY)).action is action
 
     run(test)
-    assert len(left) == times
 
 
 def test_a_stand_in_sees_the_request_that_meta_would_see() -> None:
-    wire = StandIn(Answer(200, json.dumps(ACCEPTED).encode()))
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=ACCEPTED)
 
     async def test() -> None:
-        async with Sender("https://graph.example/", "v25.0", SecretStr(TOKEN), wire=wire) as sender:
+        transport = httpx.MockTransport(handler)
+        async with Sender("https://graph.example/", "v25.0", SecretStr(TOKEN), transport=transport) as sender:
             outcome: Outcome = await sender.post("2200", BODY.encode())
         assert outcome.action is Action.accepted and outcome.wa_id == "33611223344"
+        assert str(seen[0].url) == "https://graph.example/v25.0/2200/messages"
+        assert (seen[0].method, seen[0].content) == ("POST", BODY.encode())
 
     run(test)
-    head, _, body = wire.requests[0].partition(b"\r\n\r\n")
-    assert head.splitlines()[:2] == [b"POST /v25.0/2200/messages HTTP/1.1", b"Host: graph.example"]
-    assert f"Content-Length: {len(BODY.encode())}".encode() in head.splitlines()
-    assert body == BODY.encode()
