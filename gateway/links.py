@@ -10,6 +10,7 @@ import contextlib
 import html
 import re
 import secrets
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CLICKED = "link_clicked"
 CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 KEPT = 10_000  # addresses that are known without asking the ledger
+FRESH = 20.0  # seconds for which they are: whoever is forgotten has no links
 LEDGER_WAIT = 5.0  # seconds for an address; a person waits
 DISK_WAIT = 2.0  # seconds for the tap to be on disk; after it the person goes on, and the tap is written all the same
 _ROBOTS = re.compile(
@@ -50,21 +52,23 @@ _PLAIN = "".join(map(chr, range(0x21, 0x7F)))  # what a header bears as it is
 def link_routes(store: Store, events: LandingLog, clock: Clock) -> APIRouter:
     """The door of counted links. `events` is the log that becomes landing files."""
     routes = APIRouter()
-    known: OrderedDict[str, _Link] = OrderedDict()
+    known: OrderedDict[str, tuple[float, _Link]] = OrderedDict()
 
     @routes.api_route("/r/{code:path}", methods=["GET", "HEAD"], response_model=None, include_in_schema=False)
     async def follow(code: str, request: Request) -> Response:
         if not CODE.fullmatch(code):
             return _page(404, "This link leads nowhere.")
-        link = known.get(code)
-        if link is None:
+        asked, link = known.get(code, (0.0, None))
+        if link is None or time.monotonic() - asked > FRESH:
+            known.pop(code, None)
             try:
                 link = await store.glance(lambda home: _find(home, code), LEDGER_WAIT)
             except Refused:
-                return _page(503, "This link can't be followed at this moment. Please try again in a minute.")
+                if link is None:
+                    return _page(503, "This link can't be followed at this moment. Please try again in a minute.")
             if link is None:
                 return _page(404, "This link leads nowhere.")
-            known[code] = link
+            known[code] = time.monotonic(), link
             if len(known) > KEPT:
                 known.popitem(last=False)
         if is_a_tap(request):

@@ -387,12 +387,11 @@ def test_an_answer_from_the_wire_after_it_names_nobody(stage):
     assert stage.value("SELECT wamid FROM message WHERE id = ?", number).startswith("forgotten:")
 
 
-STEPS = (
-    "_write_down", "erase_from_landing", "_lake", "Eraser.erase", "publish", "erase_from_kept",
-)  # fmt: skip
+STEPS = ("_write_down", "_lake", "publish")
+MORE_STEPS = ("erase_from_landing", "Eraser.erase", "erase_from_kept")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS, *(pytest.param(one, marks=pytest.mark.slow) for one in MORE_STEPS)])
 def test_a_crash_anywhere_is_made_good_by_running_it_again(stage, monkeypatch, step):
     before = counts(stage)
     target = forgetting
