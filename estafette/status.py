@@ -16,6 +16,7 @@ from estafette.failing import told
 from estafette.session import Session
 from journey.clock import from_us
 from journey.codes import explain
+from journey.pacing import faster
 from resources.home import Home
 from resources.ledger import US
 from resources.stopping import known
@@ -50,7 +51,9 @@ def _around(home: Home) -> dict[str, Any]:
         quarantined = by(tx, quarantine.c.source)
         templates = tx.exec_driver_sql("SELECT name, language, status, code FROM template_hold ORDER BY 1, 2").all()
     return {
-        "senders": [_sender(name, float(one.messages_per_second), rows.get(name)) for name, one in configured.items()],
+        "senders": [
+            _sender(home, name, float(one.messages_per_second), rows.get(name)) for name, one in configured.items()
+        ],
         "templates_on_hold": [dict(row._mapping) for row in templates],
         "quarantined": quarantined,
         "leases": [
@@ -63,14 +66,17 @@ def _around(home: Home) -> dict[str, Any]:
     }
 
 
-def _sender(name: str, ceiling: float, row: Any) -> dict[str, Any]:
+def _sender(home: Home, name: str, ceiling: float, row: Any) -> dict[str, Any]:
     stopped = row is not None and row.stopped_at is not None
     limit = None if row is None else row.messaging_limit if row.stated_limit is None else row.stated_limit
-    slowed = row is not None and row.slowed_at is not None and row.pace < ceiling
+    pace = ceiling  # it recovers by itself, and the row changes only when it is lowered
+    if row is not None and row.slowed_at is not None:
+        pace = faster(row.pace, ceiling, home.wall() - row.slowed_at / US)
+    slowed = pace < ceiling
     return {
         "sender": name,
         "messages_per_second": ceiling,
-        "slowed_to": row.pace if slowed else None,
+        "slowed_to": pace if slowed else None,
         "slowed_at": datetime.fromtimestamp(row.slowed_at / US, UTC) if slowed else None,
         "stopped_at": _time(row.stopped_at) if stopped else None,
         "stopped_why": row.stopped_why if stopped else None,

@@ -62,7 +62,10 @@ class Home:
         self._members: dict[str, tuple[object, pl.Series | SegmentError]] = {}
         self._failed: dict[str, tuple[object, float, SegmentError]] = {}
         self._said: dict[str, bool] = {}
-        if self.clock.turned and self.secrets.is_meta:
+        self._only_in_real_time(self.secrets)
+
+    def _only_in_real_time(self, secrets: Secrets) -> None:
+        if self.clock.turned and secrets.is_meta:
             raise UsageError(
                 "the clock can't be turned while messages go to Meta",
                 where="--now",
@@ -227,15 +230,18 @@ class Home:
         return f"estafette:{self.ledger.meta('installation')}"
 
     def poster(self) -> Poster:
-        """A client for sending; it belongs to the loop in which it is opened."""
-        token = self.secrets.whatsapp_token
+        """A client for sending; it belongs to the loop in which it is opened. The secrets are read anew: a token that
+        was mended in .env counts from the next lane on, also in a pass that lives for an hour."""
+        secrets = load_secrets(self.path)
+        self._only_in_real_time(secrets)
+        token = secrets.whatsapp_token
         if token is None:
             raise UsageError(
                 "there is no token to send with",
                 where="WHATSAPP_TOKEN",
                 mend="Put it in the environment or in .env; `estafette doctor` checks it",
             )
-        return Poster(self.secrets.api_url, self.secrets.api_version, token)
+        return Poster(secrets.api_url, secrets.api_version, token)
 
 
 @contextmanager

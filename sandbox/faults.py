@@ -21,11 +21,25 @@ Kind = Literal[
     "5xx_after_accept",  # accepted, then a 5xx without a body
     "html",  # a proxy's HTML page, nothing accepted
     "html_after_accept",
+    "nonsense",  # 200 and JSON that is no answer of Meta's, nothing accepted
+    "nonsense_after_accept",
+    "cut_after_accept",  # 200 and half of the answer
+    "drip_after_accept",  # accepted, then the answer byte by byte, over `ms`
     "error",  # Meta's body with `code`, nothing accepted
     "delay",  # `ms` before it is looked at
     "storm_130429",  # the same as error 130429
 ]
-AFTER_ACCEPT = frozenset({"timeout_after_accept", "reset_after", "5xx_after_accept", "html_after_accept"})
+AFTER_ACCEPT = frozenset(
+    {
+        "timeout_after_accept",
+        "reset_after",
+        "5xx_after_accept",
+        "html_after_accept",
+        "nonsense_after_accept",
+        "cut_after_accept",
+        "drip_after_accept",
+    }
+)
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -37,7 +51,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     seconds: float | None = None  # only for so long, in real time, from the moment it was set
     to: str | None = None  # only this recipient
     code: int = 131000  # of kind error
-    ms: float = 0.0  # of kind delay; of timeout_after_accept: hang up after so long (default one minute)
+    ms: float = 0.0  # of kinds delay and drip; of timeout_after_accept: hang up after so long (default one minute)
     status: int = 503  # HTTP status of 5xx and html
 
     def __post_init__(self) -> None:

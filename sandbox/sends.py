@@ -21,6 +21,7 @@ from sandbox.world import World
 VERSION = re.compile(r"v(\d+)\.\d+")
 TRANSPORT = "sandbox.transport"  # the key under which the server puts the connection into the scope
 HTML = b"<!DOCTYPE html>\n<html><head><title>Error</title></head><body><h1>Something went wrong.</h1></body></html>\n"
+NONSENSE = b'{"messages":"ok","contacts":{},"error":[]}'
 Answer = tuple[int, bytes]
 
 
@@ -99,7 +100,7 @@ class SendDoor:
         if world.latency_ms:
             await asyncio.sleep(world.latency_ms / 1000)
         if fault and fault.kind in AFTER_ACCEPT:
-            await self._after(scope, receive, send, fault)
+            await self._after(scope, receive, send, fault, self._accepted(sent, body))
             return
         await _answer(send, 200, self._accepted(sent, body))
 
@@ -158,8 +159,14 @@ class SendDoor:
         else:
             await _broken(send, fault)
 
-    async def _after(self, scope: Scope, receive: Receive, send: Send, fault: Fault) -> None:
-        """A fault that loses the answer to a message that was accepted."""
+    async def _after(self, scope: Scope, receive: Receive, send: Send, fault: Fault, answer: bytes) -> None:
+        """A fault that loses the answer to a message that was accepted, or hands it out drop by drop."""
+        if fault.kind == "drip_after_accept":
+            await _drip(send, answer, fault.ms / 1000)
+            return
+        if fault.kind == "cut_after_accept":
+            await _answer(send, 200, answer[: len(answer) // 2])
+            return
         if fault.kind == "timeout_after_accept":
             await self._hang(receive, (fault.ms or 60_000) / 1000)
         if fault.kind in ("timeout_after_accept", "reset_after"):
@@ -195,9 +202,21 @@ async def _answer(send: Send, status: int, body: bytes, kind: bytes = b"applicat
     await send({"type": "http.response.body", "body": body})
 
 
+async def _drip(send: Send, body: bytes, seconds: float) -> None:
+    """An answer byte by byte; whoever has waited long enough hangs up meanwhile."""
+    headers = [(b"content-type", b"application/json; charset=UTF-8"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for place in range(len(body)):
+        await asyncio.sleep(seconds / len(body))
+        last = place + 1 == len(body)
+        await send({"type": "http.response.body", "body": body[place : place + 1], "more_body": not last})
+
+
 async def _broken(send: Send, fault: Fault) -> None:
-    """A 5xx without a body, or a proxy's page."""
-    if fault.kind.startswith("html"):
+    """A 5xx without a body, a proxy's page, or 200 with what is no answer."""
+    if fault.kind.startswith("nonsense"):
+        await _answer(send, 200, NONSENSE)
+    elif fault.kind.startswith("html"):
         await _answer(send, fault.status, HTML, b"text/html; charset=utf-8")
     else:
         await _answer(send, fault.status, b"", b"text/plain")
