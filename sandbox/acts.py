@@ -139,7 +139,8 @@ class Stage:
         if failed == 131050:
             self._stopped.add(sent.to)
         account = self._world.config.account_of(sent.phone_number_id)
-        self._world.tell(Update(account, "messages", "statuses", sent.phone_number_id, item))
+        contact = webhooks.contact(sent.to, user_ids) if user_ids else None
+        self._world.tell(Update(account, "messages", "statuses", sent.phone_number_id, item, contact))
 
     def _write(
         self, number: str, phone: str, at: float, content: Item, quoted: str | None, hide_phone: bool = False

@@ -16,6 +16,7 @@ from sandbox.templates import FIELDS, cursor, position, project
 from sandbox.world import World
 
 PAGE, LONGEST_PAGE = 25, 1000
+MOST_TEMPLATES = 6_000  # of an account whose business is verified
 PHONE_DEFAULTS = ("verified_name", "display_phone_number", "quality_rating", "id")
 ACCOUNT_DEFAULTS = ("id", "name", "timezone_id", "message_template_namespace")
 TIERS = {250: "TIER_250", 2000: "TIER_2K", 10_000: "TIER_10K", 100_000: "TIER_100K"}
@@ -35,7 +36,8 @@ class Graph:
         ]
 
     async def templates(self, request: Request) -> Response:
-        """Pages by `limit` and `after`; filters `name`, `language`, `status`, `category`; `fields` cuts each row."""
+        """Pages by `limit` and `after`; filters `name`, `language`, `status`, `category`; `fields` cuts each row,
+        `summary` counts all."""
         if refused := self._refused(request, account=True):
             return refused
         query = dict(request.query_params)
@@ -52,6 +54,14 @@ class Graph:
         rows = self._world.book.rows(**wanted)
         end = start + int(limit)
         page: dict[str, Any] = {"data": [project(row, fields) for row in rows[start:end]]}
+        if query.get("summary"):
+            counts = {
+                "total_count": len(rows),
+                "message_template_count": len(self._world.book.rows()),
+                "message_template_limit": MOST_TEMPLATES,
+                "are_translations_complete": True,
+            }
+            page["summary"] = {key: counts[key] for key in query["summary"].split(",") if key in counts}
         if page["data"]:
             # On the last page `after` is there all the same: what is missing is `next`.
             page["paging"] = {"cursors": {"before": cursor(start), "after": cursor(min(end, len(rows)))}}

@@ -18,6 +18,7 @@ DEFAULT_FIELDS = ("name", "parameter_format", "components", "language", "status"
 FIELDS = frozenset(DEFAULT_FIELDS) | {
     "id", "sub_category", "previous_category", "correct_category", "quality_score", "rejected_reason",
     "last_updated_time", "message_send_ttl_seconds", "cta_url_link_tracking_opted_out", "library_template_name",
+    "degrees_of_freedom_spec",
 }  # fmt: skip
 _PLAYED = {"HEADER", "BODY", "FOOTER", "BUTTONS"}
 
