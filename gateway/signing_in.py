@@ -88,10 +88,15 @@ async def visitor(request: Request) -> Visitor | None:
         row = await store.glance(lambda home: _find(home, offered, now))
         if row is not None:
             found = Visitor(row[0].user, row[0].role, row[0].csrf)
-            if row[1] and LIVE not in request.headers:
+            if row[1] and not _by_itself(request):
                 await store.write(lambda home: _extend(home, offered, now))
     request.state.visitor = found
     return found
+
+
+def _by_itself(request: Request) -> bool:
+    """Whether a page asks that somebody has left open: that keeps nobody logged in."""
+    return LIVE in request.headers or "text/event-stream" in request.headers.get("accept", "")
 
 
 async def read_form(request: Request, csrf: str) -> dict[str, str]:

@@ -4,6 +4,7 @@
 
 (() => {
   const PAUSE = 1000; // milliseconds between two loads, at least
+  const LIVE = { "X-Estafette-Live": "1" }; // a page that looks by itself keeps nobody logged in
   const live = () => document.getElementById("live");
   let source = null;
   let wanted = null;
@@ -29,7 +30,7 @@
     if (loading || wanted === null || wanted === live().dataset.mark) return;
     loading = true;
     try {
-      const answer = await fetch(location.pathname + location.search, { credentials: "same-origin" });
+      const answer = await fetch(location.pathname + location.search, { headers: LIVE, credentials: "same-origin" });
       if (answer.redirected) {
         location.reload(); // the log-in is over
         return;
