@@ -30,6 +30,8 @@ from resources.coupons import left
 from resources.home import Home
 from resources.ledger import US
 from resources.numbers import know_senders, note_number
+from resources.sharing import MEND as SHARED
+from resources.sharing import sharing
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 
@@ -137,6 +139,13 @@ def _senders(home: Home) -> Iterator[Line]:
         if row.stopped_at is not None:
             mend = f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}"
             yield Line(f"sender {name}", "FAIL", f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}", mend)
+
+
+def _shared(home: Home) -> Iterator[Line]:
+    """Numbers with which something else seems to send."""
+    for name, found in sharing(home).items():
+        for what in found:
+            yield Line(f"sender {name}", "warn", what, SHARED)
 
 
 def _number(name: str, pace: int, number: PhoneNumber) -> Line:
@@ -275,6 +284,7 @@ def _draw(console: Console, lines: list[Line]) -> None:
 
 
 LOOKS = (
-    _settings, _segments, _secrets, _senders, _templates, _ledger, _contacts, _coupons, _links, _landing, _disk, _work,
+    _settings, _segments, _secrets, _senders, _shared, _templates, _ledger, _contacts, _coupons, _links, _landing,
+    _disk, _work,
 )  # fmt: skip
 """In the order in which they are shown."""

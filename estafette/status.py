@@ -19,6 +19,7 @@ from journey.codes import explain
 from journey.pacing import faster
 from resources.home import Home
 from resources.ledger import US
+from resources.sharing import MEND, sharing
 from resources.stopping import known
 from resources.tables import campaign as campaigns
 from resources.tables import quarantine
@@ -45,14 +46,15 @@ def _names(home: Home) -> list[str]:
 
 
 def _around(home: Home) -> dict[str, Any]:
-    configured = home.project.settings.senders
+    configured, shared = home.project.settings.senders, sharing(home)
     with home.ledger.read() as tx:
         rows = {row.name: row for row in tx.execute(sa.select(senders)).all()}
         quarantined = by(tx, quarantine.c.source)
         templates = tx.exec_driver_sql("SELECT name, language, status, code FROM template_hold ORDER BY 1, 2").all()
     return {
         "senders": [
-            _sender(home, name, float(one.messages_per_second), rows.get(name)) for name, one in configured.items()
+            {**_sender(home, name, float(one.messages_per_second), rows.get(name)), "shared": shared.get(name, [])}
+            for name, one in configured.items()
         ],
         "templates_on_hold": [dict(row._mapping) for row in templates],
         "quarantined": quarantined,
@@ -102,6 +104,8 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
         if one["slowed_to"] is not None:
             pace += f", slowed to {one['slowed_to']:g} and recovering"
         console.print(f"{one['sender']}: {pace}")
+        for what in one["shared"]:
+            console.print(f"  shared? {what}. {MEND}.", style="yellow", soft_wrap=True)
         if one["resting_since"] is not None:
             since = show.cell(one["resting_since"])
             console.print(

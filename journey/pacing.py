@@ -23,6 +23,8 @@ SLOWER = 0.5
 FASTER = 0.05
 RECOVER_SECONDS = 5.0
 FLOOR = 1.0
+BELOW = 0.9  # of the configured pace
+FORGET_SECONDS = 600.0
 
 A_LANE = 1000.0
 """Messages a second that one loop carries with TLS and room to spare: 0.55 ms of CPU each."""
@@ -111,6 +113,17 @@ def faster(pace: float, ceiling: float, seconds_since_slowed: float) -> float:
     """The pace `seconds_since_slowed` after the last slow-down: a twentieth of the ceiling more each five seconds."""
     steps = int(seconds_since_slowed / RECOVER_SECONDS)
     return min(ceiling, pace + steps * FASTER * ceiling)
+
+
+def slowed_below(count: int, pace: float, ceiling: float, seconds_since_slowed: float | None) -> int:
+    """How often in a row Meta has asked for slower sending below the configured pace, with time to recover between.
+    `count` until now; `pace` in force when it asks again. Alone with a number nobody is asked that: two that share one
+    each believe that all of its throughput is theirs."""
+    if seconds_since_slowed is None or not 0 <= seconds_since_slowed < FORGET_SECONDS:
+        count, seconds_since_slowed = 0, FORGET_SECONDS
+    if pace > BELOW * ceiling or seconds_since_slowed < RECOVER_SECONDS:
+        return count
+    return count + 1
 
 
 def lanes(paces: list[float], cores: int) -> int:

@@ -32,6 +32,7 @@ from resources.landing import FileStat
 from resources.ledger import Lease, chunks, select_in
 from resources.numbers import take_in_numbers
 from resources.quarantine import put_aside
+from resources.sharing import note_others
 from resources.statuses import REFUSED_MARKETING, Folded
 
 MESSAGE_EVENTS: dict[str, pl.DataType] = {
@@ -130,7 +131,7 @@ def _deal_with(
 
 def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
     """Fold statuses and record each once, 5,000 a transaction. Gives how many were new."""
-    new = 0
+    new, installation = 0, home.ledger.meta("installation") or ""
     for part in chunks(parsed.statuses.height):
         matched = _match(home, parsed.statuses[part])
         fresh = _fresh(home, matched)
@@ -156,6 +157,7 @@ def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
         with home.ledger.write(lease) as tx:
             home.lake.register(tx, file)
             statuses.fold(tx, [Folded(*row) for row in _rows(ours)], to_us(now))
+            note_others(tx, fresh.filter(pl.col("message_id").is_null()), installation, now)
             statuses.keep_early(
                 tx,
                 [
@@ -190,12 +192,12 @@ def _match(home: Home, part: pl.DataFrame) -> pl.DataFrame:
     says one."""
     prefix = home.installation_prefix()
     own = part.with_columns(
-        callback=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(
+        mine=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(
             pl.col("callback").str.strip_prefix(prefix + ":")
         )
     ).with_columns(
-        claimed=pl.col("callback").str.split(":").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
-        uid=pl.col("callback").str.split(":").list.get(2, null_on_oob=True).cast(pl.Int64, strict=False),
+        claimed=pl.col("mine").str.split(":").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
+        uid=pl.col("mine").str.split(":").list.get(2, null_on_oob=True).cast(pl.Int64, strict=False),
     )
     ids = own.get_column("claimed").drop_nulls().unique().to_list()
     wamids = own.get_column("wamid").unique().to_list()

@@ -137,7 +137,7 @@ def _answers(tx: sa.Connection) -> None:
 
 
 def _limits(tx: sa.Connection) -> None:
-    """2 → 3, too: what limits a sender, and what a campaign may cost."""
+    """2 → 3, too: what limits a sender, who else sends with its number, and what a campaign may cost."""
     for statement in (
         "ALTER TABLE campaign ADD COLUMN cost_above BIGINT",
         "ALTER TABLE campaign ADD COLUMN cost_currency TEXT",
@@ -165,6 +165,10 @@ def _limits(tx: sa.Connection) -> None:
         """CREATE TABLE reached (portfolio TEXT NOT NULL, phone TEXT NOT NULL, message_id INTEGER NOT NULL,
             last_at BIGINT NOT NULL, before_at BIGINT, PRIMARY KEY (portfolio, phone))""",
         "CREATE INDEX reached_over ON reached (portfolio, last_at)",
+        "ALTER TABLE sender ADD COLUMN slowed_below BIGINT NOT NULL DEFAULT 0",
+        """CREATE TABLE shared_number (phone_number_id TEXT NOT NULL, installation TEXT NOT NULL,
+            statuses BIGINT NOT NULL, first_at BIGINT NOT NULL, last_at BIGINT NOT NULL,
+            PRIMARY KEY (phone_number_id, installation))""",
         "CREATE INDEX message_limited ON message (sender, campaign, priority, due_at, id)"
         " WHERE state = 'held' AND held_why = 'messaging_limit'",
     ):

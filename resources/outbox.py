@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from journey.codes import MARKETING_CAP, MARKETING_STOPPED, UNDELIVERABLE, Action
 from journey.outcome import Outcome
-from journey.pacing import faster, slower
+from journey.pacing import faster, slowed_below, slower
 from journey.words import Scope, SkipReason
 from resources import coupons, hold, spending, statuses
 from resources.leaving import cancel_of_left
@@ -360,8 +360,11 @@ def _slow_down(tx: sa.Connection, sender: str, ids: Sequence[int], now: int, wal
     row = tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none()
     if row is None or (row.slowed_at is not None and (stamped[0].latest or 0) <= row.slowed_at):
         return
-    pace = row.ceiling if row.slowed_at is None else faster(row.pace, row.ceiling, (wall - row.slowed_at) / US)
-    tx.execute(senders.update().where(senders.c.name == sender).values(pace=slower(pace), slowed_at=wall))
+    since = None if row.slowed_at is None else (wall - row.slowed_at) / US
+    pace = row.ceiling if since is None else faster(row.pace, row.ceiling, since)
+    below = slowed_below(row.slowed_below, pace, row.ceiling, since)
+    values = {"pace": slower(pace), "slowed_at": wall, "slowed_below": below}
+    tx.execute(senders.update().where(senders.c.name == sender).values(**values))
 
 
 def _stop_sender(tx: sa.Connection, sender: str, outcome: Outcome, now: int) -> None:

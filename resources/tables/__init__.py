@@ -6,7 +6,17 @@ never.
 """
 
 from resources.tables.access import idempotency, login_attempt, session, token, user, user_seen
-from resources.tables.around_messages import click, coupon, link, portfolio, reached, sender, spent, template_hold
+from resources.tables.around_messages import (
+    click,
+    coupon,
+    link,
+    portfolio,
+    reached,
+    sender,
+    shared_number,
+    spent,
+    template_hold,
+)
 from resources.tables.coming_in import answer, event_cursor, landing_file, quarantine, request
 from resources.tables.journeys import campaign, goal, met, occurrence, participant, schedule, visited, waiting_entry
 from resources.tables.keeping import dirty, export, lake_file, lease, meta, trouble
@@ -49,6 +59,7 @@ __all__ = [
     "schedule",
     "sender",
     "session",
+    "shared_number",
     "skip",
     "spent",
     "suppression",

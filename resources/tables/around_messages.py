@@ -99,6 +99,18 @@ sender = sa.Table(
     sa.Column("paused_until", sa.BigInteger),
     sa.Column("paused_why", sa.Text),
     sa.Column("excused", sa.Text),
+    sa.Column("slowed_below", sa.BigInteger, nullable=False, server_default="0"),  # see resources.sharing
+)
+
+#: Another installation of Estafette that sends with one of our numbers, as the statuses of its messages tell.
+shared_number = sa.Table(
+    "shared_number",
+    metadata,
+    sa.Column("phone_number_id", sa.Text, primary_key=True),
+    sa.Column("installation", sa.Text, primary_key=True),
+    sa.Column("statuses", sa.BigInteger, nullable=False),
+    sa.Column("first_at", sa.BigInteger, nullable=False),
+    sa.Column("last_at", sa.BigInteger, nullable=False),
 )
 
 #: The senders that share one messaging limit. `people` is how many rows of `reached` it has; `counted_at` null: nobody
