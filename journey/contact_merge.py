@@ -4,7 +4,7 @@ What belongs here: who a row is about, whose a phone is, which row wins, what ch
 looked up here: `known` holds every contact that the rows may touch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,10 @@ from journey.phones import is_stranger
 from journey.properties import PropertyType
 from journey.rows import BAD, MOST_RAW
 
+OLD = (
+    "it reads now, but newer data of this contact may be here, and it says otherwise; import the row with `updated_at`"
+    " where it is right"
+)
 _OLD = "\0old"
 _NEW = "\0new"
 
@@ -72,6 +76,48 @@ def merge(
         changed=contacts.height - (after.height - before.height),
         unchanged=after.height - contacts.height,
     )
+
+
+def not_overwriting(
+    known: pl.DataFrame, rows: pl.DataFrame, may_be_old: Callable[[list[str]], set[str]]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that were put aside before, as they may be taken in now, and those that may not (BAD).
+
+    A row that says when it is of is judged like any other. One that does not fills in what is not known of a contact
+    of whom newer data may have come (`may_be_old`: which of some ids that is so of); where it says something else than
+    what is known, it stays out.
+    """
+    dated = pl.col("updated_at").is_not_null() if "updated_at" in rows.columns else pl.lit(False)
+    about = _identified(known, rows)["contact_id"]
+    undated = about.filter(rows.select(~dated).to_series())
+    old = may_be_old(undated.filter(undated.is_in(known["contact_id"].implode())).unique().to_list())
+    if not old:
+        return rows, _bad(rows, pl.lit(False), OLD)
+    is_old = about.is_in(list(old)) & rows.select(~dated).to_series()
+    there = about.to_frame("contact_id").join(known, on="contact_id", how="left", maintain_order="left")
+    other = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
+    absent: dict[str, pl.Series] = {}
+    for name in rows.columns:
+        if name in ("line", "raw", "contact_id", "updated_at", "opted_in_at") or name.startswith("\0"):
+            continue
+        said, has = rows[name], there[name].cast(rows[name].dtype)
+        brought = said.is_not_null()
+        if ABSENT + name in rows.columns:
+            brought &= ~rows[ABSENT + name]
+        if isinstance(said.dtype, pl.List):
+            brought &= said.list.len().fill_null(0) > 0
+            differs = said.list.sort().list.join("\0") != has.list.sort().list.join("\0")
+            differs &= has.list.len().fill_null(0) > 0
+        else:
+            differs = said != has
+        other |= (brought & differs).fill_null(False)
+        if name != "phone" and name != "opted_in":
+            absent[ABSENT + name] = (is_old & ~brought) | (
+                rows[ABSENT + name] if ABSENT + name in rows.columns else pl.repeat(False, rows.height, eager=True)
+            )
+    marked = rows.with_columns(mask.alias(name) for name, mask in absent.items())
+    stays = is_old & other
+    return marked.filter(~stays), _bad(rows.filter(stays), pl.lit(True), OLD)
 
 
 def _bad(rows: pl.DataFrame, which: pl.Expr, reason: str) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from journey.clock import to_us
-from journey.contact_merge import Merged, merge
+from journey.contact_merge import Merged, merge, not_overwriting
 from journey.contact_rows import (
     ContactRules,
     column_findings,
@@ -86,7 +86,7 @@ def take_in_contacts(
     """Takes in every pending contact file, oldest first. `now`: the campaign's clock; `wall`: seconds since 1970;
     `final`: also a last line of NDJSON that has no newline yet (when it parses); `beat` is called before every write,
     for whoever must renew a lease."""
-    intake = _Intake(landing, contacts, rules, lease, now, beat)
+    intake = ContactIntake(landing, contacts, rules, lease, now, beat)
     taken = []
     for stat in landing.pending(wall, ["contacts"]):
         try:
@@ -138,7 +138,9 @@ def set_aside(landing: Landing, stat: FileStat, lease: Lease | None, now: dateti
 
 
 @dataclass(slots=True)
-class _Intake:
+class ContactIntake:
+    """The taking in of contact files under one lease, at one moment."""
+
     landing: Landing
     contacts: Contacts
     rules: IntakeRules
@@ -252,7 +254,25 @@ class _Intake:
             taken = replace(counted, quarantined=taken.quarantined)
         return replace(taken, quarantined=taken.quarantined + quarantined)
 
+    def again(self, stat: FileStat, rows: Rows, may_be_old: Callable[[list[str]], set[str]]) -> pl.DataFrame:
+        """Takes rows in that were put aside before. Gives what is still not taken (BAD). `may_be_old`: those of some
+        contacts of whom newer data may have come since; a row without a time of its own overwrites nothing there."""
+        types = self._types([rows])
+        read = read_contacts(rows, ContactRules(self.rules.region, self.rules.timezone, types))
+        bad = [read.bad]
+        for start in range(0, read.frame.height, MOST):
+            part = read.frame[start : start + MOST]
+            known = self._known(part, types)
+            part, old = not_overwriting(known, part, may_be_old)
+            merged = merge(known, part, types, self.now, stat.shown, self.rules.default)
+            self._commit(stat, merged, bad_frame(), types, None, TakenFile(stat.kind, stat.name))
+            bad += [old, merged.bad]
+        return pl.concat(bad)
+
     def _merge(self, frame: pl.DataFrame, stat: FileStat, types: Mapping[str, PropertyType]) -> Merged:
+        return merge(self._known(frame, types), frame, types, self.now, stat.shown, self.rules.default)
+
+    def _known(self, frame: pl.DataFrame, types: Mapping[str, PropertyType]) -> pl.DataFrame:
         # Whom the rows may touch: their ids, whoever has their phones, and the strangers of those phones.
         stranger = frame["contact_id"].str.extract(r"^whatsapp:(\+[0-9]+)$")
         phones = pl.concat([frame["phone"], stranger.alias("phone")]).drop_nulls().unique()
@@ -263,8 +283,7 @@ class _Intake:
         known = known.with_columns(
             pl.lit(None, schema[name]).alias(name) for name in types if name not in known.columns
         )
-        known = known.select(pl.col(name).cast(kind, strict=False) for name, kind in schema.items())
-        return merge(known, frame, types, self.now, stat.shown, self.rules.default)
+        return known.select(pl.col(name).cast(kind, strict=False) for name, kind in schema.items())
 
     def _commit(
         self,
@@ -279,7 +298,7 @@ class _Intake:
         ledger, changes = self.contacts.ledger, merged.changes
         quarantined = 0
         if bad.height > BULK:
-            quarantined += put_aside_in_bulk(ledger, self.lease, stat.kind, stat.shown, bad, self.now)
+            quarantined += put_aside_in_bulk(ledger, self.lease, stat.kind, stat.shown, bad, self.now, stat.path)
             bad = bad.clear()
         if changes.height > BULK:
             write_changes_in_bulk(ledger, self.lease, changes)
@@ -292,7 +311,7 @@ class _Intake:
                 self.contacts.lake.register(tx, delta)
             rename(tx, self.contacts.lake, merged.takeovers, files, self.now)
             write_changes(tx, changes)
-            quarantined += put_aside(tx, stat.kind, stat.shown, bad, self.now)
+            quarantined += put_aside(tx, stat.kind, stat.shown, bad, self.now, stat.path)
             if cursor is not None:  # its counts are those of before this pass
                 total = cursor.quarantined + counted.quarantined + quarantined
                 cursor = replace(cursor, rows=cursor.rows + counted.rows, quarantined=total)

@@ -56,7 +56,9 @@ def _take(
     taken = TakenFile(stat.kind, stat.name)
     if stat.form == "ndjson":
         for chunk in readable(landing.chunks(stat, wall, final)):
-            taken = _write(landing, stat, _codes(ndjson_rows(chunk.lines), timezone), chunk.cursor, taken, lease, now)
+            taken = write_codes(
+                landing, stat, codes_of(ndjson_rows(chunk.lines), timezone), chunk.cursor, taken, lease, now
+            )
         return taken
     if stat.form == "unknown":
         raise UnreadableFile(f"`{stat.path.suffix}` is no known ending; use .csv, .ndjson or .parquet")
@@ -67,9 +69,9 @@ def _take(
         if not {_field(name) for name in rows.cells} & {"code"}:
             raise UnreadableFile("it has no column `vouchers` or `code`")
         if last is not None:
-            taken = _write(landing, stat, last, None, taken, lease, now)
-        last = _codes(rows, timezone)
-    return _write(landing, stat, last or (_no_codes(), bad_frame()), cursor, taken, lease, now)
+            taken = write_codes(landing, stat, last, None, taken, lease, now)
+        last = codes_of(rows, timezone)
+    return write_codes(landing, stat, last or (_no_codes(), bad_frame()), cursor, taken, lease, now)
 
 
 def _parts(stat: FileStat) -> Iterator[Rows]:
@@ -83,7 +85,7 @@ def _parts(stat: FileStat) -> Iterator[Rows]:
         yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)
 
 
-def _codes(rows: Rows, timezone: ZoneInfo) -> tuple[pl.DataFrame, pl.DataFrame]:
+def codes_of(rows: Rows, timezone: ZoneInfo) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of a file → codes (code, expires_at in microseconds) and what can't be one (BAD)."""
     cells: dict[str, pl.Series] = {}
     for name, column in rows.cells.items():
@@ -128,7 +130,7 @@ def _ends(text: str, timezone: ZoneInfo) -> int | None:
         return None
 
 
-def _write(
+def write_codes(
     landing: Landing,
     stat: FileStat,
     read: tuple[pl.DataFrame, pl.DataFrame],
@@ -150,7 +152,7 @@ def _write(
                 tx.exec_driver_sql(_INSERT, [(pool, code, ends) for code, ends in some.iter_rows()])
             last = _last_id(tx)
             mark_dirty(tx, "coupon", range(before + 1, last + 1))
-            quarantined = put_aside(tx, stat.kind, stat.shown, wrong, now)
+            quarantined = put_aside(tx, stat.kind, stat.shown, wrong, now, stat.path)
             taken = replace(
                 taken,
                 rows=taken.rows + some.height + wrong.height,

@@ -91,7 +91,7 @@ def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final
         parts = list(chunks(len(chunk.lines), LINES)) or [slice(0, 0)]
         for part in parts:
             last = part.stop == len(chunk.lines)
-            bad = _deal_with(home, lease, stat, chunk.lines[part], now, taken)
+            bad = deal_with(home, lease, stat, chunk.lines[part], now, taken)
             with home.ledger.write(lease) as tx:
                 taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
                 if last:
@@ -102,7 +102,7 @@ def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final
         taken.late = set()
 
 
-def _deal_with(
+def deal_with(
     home: Home, lease: Lease, stat: FileStat, lines: Sequence[Line], now: datetime, taken: TakenWebhooks
 ) -> pl.DataFrame:
     """Write what some lines say. Gives what could not be read of them (BAD), and each line on which we fail ourselves:

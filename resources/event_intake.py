@@ -38,7 +38,7 @@ def take_in_events(
 ) -> list[TakenFile]:
     """Takes in every pending event file, oldest first; arguments as `take_in_contacts`. Take contacts in before: an
     event that names a phone belongs to the contact that has it then."""
-    intake = _Intake(landing, events, contacts, rules, lease, now, beat)
+    intake = EventIntake(landing, events, contacts, rules, lease, now, beat)
     taken = []
     for stat in landing.pending(wall, ["events"]):
         try:
@@ -51,7 +51,9 @@ def take_in_events(
 
 
 @dataclass(slots=True)
-class _Intake:
+class EventIntake:
+    """The taking in of event files under one lease, at one moment."""
+
     landing: Landing
     events: Events
     contacts: Contacts
@@ -74,11 +76,11 @@ class _Intake:
             start = self.landing.start(stat).offset
             fed = start == 0
             for chunk in readable(self.landing.chunks(stat, wall, final)):
-                read = self._read(chunk.lines)
+                read = self.read(chunk.lines)
                 if not fed and read.frame["said"].null_count() < read.frame.height:
                     self._feed(stat, start)
                     fed = True
-                taken = self._write(taken, stat, read, chunk.cursor)
+                taken = self.write(taken, stat, read, chunk.cursor)
             return taken
         if stat.form == "unknown":
             raise UnreadableFile(f"`{stat.path.suffix}` is no known ending; use .ndjson, .csv or .parquet")
@@ -87,11 +89,11 @@ class _Intake:
         last: EventRows | None = None
         for read in self._parts(stat):
             if last is not None:
-                taken = self._write(taken, stat, last, None)
+                taken = self.write(taken, stat, last, None)
             last = read
         if last is None:
-            last = self._read([])
-        return self._write(taken, stat, last, cursor)
+            last = self.read([])
+        return self.write(taken, stat, last, cursor)
 
     def _parts(self, stat: FileStat) -> Iterator[EventRows]:
         first = True
@@ -112,7 +114,7 @@ class _Intake:
         for start in range(0, max(total, 1), BATCH):
             yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)
 
-    def _read(self, lines: Sequence[Line]) -> EventRows:
+    def read(self, lines: Sequence[Line]) -> EventRows:
         """The events of some lines; a line on which we fail ourselves takes no other along."""
         found = []
         for one in line_by_line(lines, lambda some: read_json_events(some, self.rules.region, self.rules.timezone)):
@@ -129,7 +131,7 @@ class _Intake:
             texts = [line.strip().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace") for line in lines]
             self.counter.feed(pl.Series("raw", [text for text in texts if text], pl.String))
 
-    def _write(self, taken: TakenFile, stat: FileStat, read: EventRows, cursor: Cursor | None) -> TakenFile:
+    def write(self, taken: TakenFile, stat: FileStat, read: EventRows, cursor: Cursor | None) -> TakenFile:
         self.beat()
         frame = derive_ids(read.frame, self.counter)
         new = self.events.new(frame)
@@ -142,13 +144,13 @@ class _Intake:
         )
         quarantined = 0
         if bad.height > BULK:
-            quarantined = put_aside_in_bulk(ledger, self.lease, stat.kind, stat.shown, bad, self.now)
+            quarantined = put_aside_in_bulk(ledger, self.lease, stat.kind, stat.shown, bad, self.now, stat.path)
             bad = bad.clear()
         file = lake.put(NAME, self._whose(new, stat), at="occurred_at") if new.height else None
         with ledger.write(self.lease) as tx:
             if file is not None:
                 lake.register(tx, file)
-            quarantined += put_aside(tx, stat.kind, stat.shown, bad, self.now)
+            quarantined += put_aside(tx, stat.kind, stat.shown, bad, self.now, stat.path)
             taken = replace(taken, quarantined=taken.quarantined + quarantined)
             if cursor is not None:  # its counts are those of before this pass
                 total = cursor.quarantined + taken.quarantined

@@ -52,12 +52,12 @@ def _take(
     if stat.form != "ndjson":
         raise UnreadableFile(f"`{stat.path.suffix}` is not for requests; use .ndjson")
     for chunk in readable(landing.chunks(stat, wall, final)):
-        for read, cursor in _parts(_read(chunk.lines, senders), chunk.cursor):
-            taken = _write(landing, stat, taken, read, cursor, lease, now)
+        for read, cursor in _parts(read_lines(chunk.lines, senders), chunk.cursor):
+            taken = write_requests(landing, stat, taken, read, cursor, lease, now)
     return taken
 
 
-def _read(lines: Sequence[Line], senders: Collection[str]) -> RequestRows:
+def read_lines(lines: Sequence[Line], senders: Collection[str]) -> RequestRows:
     """The requests of some lines; a line on which we fail ourselves takes no other along."""
     found = []
     for one in line_by_line(lines, lambda some: read_requests(some, senders)):
@@ -83,13 +83,13 @@ def _parts(read: RequestRows, cursor: Cursor) -> Iterator[tuple[RequestRows, Cur
     yield RequestRows(read.frame.slice(start), read.answers.slice(start), read.bad), cursor
 
 
-def _write(
+def write_requests(
     landing: Landing, stat: FileStat, taken: TakenFile, read: RequestRows, cursor: Cursor | None, lease: Lease | None,
     now: datetime,
 ) -> TakenFile:  # fmt: skip
     quarantined, bad = 0, read.bad
     if bad.height > BULK:
-        quarantined = put_aside_in_bulk(landing.ledger, lease, stat.kind, stat.shown, bad, now)
+        quarantined = put_aside_in_bulk(landing.ledger, lease, stat.kind, stat.shown, bad, now, stat.path)
         bad = bad.clear()
     rows, answers = (
         [
@@ -104,7 +104,7 @@ def _write(
             for table, some in ((request, rows), (answer, answers))
             if some
         )
-        quarantined += put_aside(tx, stat.kind, stat.shown, bad, now)
+        quarantined += put_aside(tx, stat.kind, stat.shown, bad, now, stat.path)
         taken = replace(
             taken,
             rows=taken.rows + len(rows) + len(answers) + read.bad.height,

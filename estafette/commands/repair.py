@@ -1,15 +1,23 @@
-"""Commands that repair: `backup`, `restore`."""
+"""Commands that repair: `backup`, `restore`, `quarantine list|retry`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+quarantine = typer.Typer(help="What could not be read.", rich_markup_mode=None, no_args_is_help=True)
+
+Source = Annotated[
+    str | None, typer.Option(metavar="KIND", help="contacts, events, coupons, requests or webhooks only.")
+]
+File = Annotated[str | None, typer.Option(metavar="FILE", help="This landing file only, e.g. contacts/people.csv.")]
+
 
 def declare(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (backup, restore):
         app.command()(command)
+    app.add_typer(quarantine, name="quarantine")
 
 
 def backup(
@@ -30,3 +38,25 @@ def restore(
     from estafette.backing_up import restore
 
     restore(context.obj, directory)
+
+
+@quarantine.command("list")
+def list_(context: typer.Context, source: Source = None, file: File = None) -> None:
+    """Show what could not be read, and why."""
+    from estafette.quarantine import list_rows
+
+    list_rows(context.obj, source, file)
+
+
+@quarantine.command("retry")
+def retry(
+    context: typer.Context,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID…]", help="These rows.")] = None,
+    source: Source = None,
+    file: File = None,
+    everything: Annotated[bool, typer.Option("--all", help="All rows.")] = False,
+) -> None:
+    """Read rows again, after a mend: what reads now is taken in once, what does not stays with its reason."""
+    from estafette.quarantine import retry
+
+    retry(context.obj, ids or [], source, file, everything=everything)
