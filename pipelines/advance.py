@@ -13,25 +13,34 @@ from journey.clock import to_us
 from journey.cohort import WAITS, decide
 from journey.problems import SegmentError
 from pipelines.moving import write_moves, write_waits
+from pipelines.portion import Portion
 from pipelines.standing import DUE, Due, due, standing
 from resources.home import Home
 from resources.ledger import Lease
+
+PAGE = 200_000
+"""People looked at together."""
 
 AGAIN = timedelta(minutes=1)
 """After so long people at a split whose segment fails are looked at again, while time goes on."""
 
 
-def advance(home: Home, lease: Lease, now: datetime) -> int:
-    """Move everyone due, once round. Gives how many moved; call it again until nobody does."""
-    moved = 0
+def advance(home: Home, lease: Lease, now: datetime, portion: Portion | None = None) -> int:
+    """Move everyone due (of each campaign a portion), once round. Gives how many moved; call it again until nobody
+    does."""
+    moved, portion = 0, portion or Portion(None)
     for campaign in _due_campaigns(home, now):
+        if not portion.more(campaign.name):
+            continue
         with home.troubles.contained(lease, campaign.name, "moving people on", now):
-            for one in due(home, campaign, to_us(now)):
-                moved += _advance(home, lease, one, now)
+            for one in due(home, campaign, to_us(now), together=PAGE):
+                if not portion.more(campaign.name):
+                    break
+                moved += _advance(home, lease, one, now, portion)
     return moved
 
 
-def _advance(home: Home, lease: Lease, one: Due, now: datetime) -> int:
+def _advance(home: Home, lease: Lease, one: Due, now: datetime, portion: Portion) -> int:
     campaign = one.campaign
     try:
         people = standing(home, one)
@@ -43,6 +52,8 @@ def _advance(home: Home, lease: Lease, one: Due, now: datetime) -> int:
     write_waits(home, lease, decided.waits)
     if decided.moves.height:
         write_moves(home, lease, one, decided.moves, now)
+    # Who stands where they stood is not counted: they would be in the way of whoever comes after them.
+    portion.took(campaign.name, decided.moves.height + decided.waits.height)
     return decided.moves.height
 
 

@@ -19,6 +19,7 @@ from journey.problems import SegmentError
 from journey.schedule import CONTACT, Occurrence, due_occurrence, enter_times, too_late
 from journey.words import EntryKind, EntryOutcome
 from pipelines.letting_in import Entered, ask_before, let_in, taken_over
+from pipelines.portion import Portion
 from resources.home import Home
 from resources.ledger import Lease
 from resources.tables import campaign as campaigns
@@ -69,9 +70,10 @@ def add_occurrence(home: Home, campaign: Campaign, now: datetime) -> list[int]:
 
 
 def enter_by_schedule(
-    home: Home, lease: Lease, running: Mapping[str, Campaign], now: datetime, result: Entered
+    home: Home, lease: Lease, running: Mapping[str, Campaign], portion: Portion, now: datetime, result: Entered
 ) -> None:  # fmt: skip
-    """Make the occurrences of `running` campaigns that are due, and let in everyone whose time has come."""
+    """Make the occurrences of `running` campaigns that are due, and let in whose time has come, of each campaign a
+    portion."""
     for campaign in running.values():
         with home.troubles.contained(lease, campaign.name, "looking for what its schedules are due for", now):
             for place, entry in campaign.audiences():
@@ -85,11 +87,15 @@ def enter_by_schedule(
             continue
         if row.next_at is not None and row.next_at > to_us(now):
             continue
+        if not portion.more(row.campaign):
+            continue
         with home.troubles.contained(lease, row.campaign, f"letting in the audience of {row.name}", now):
-            _deal_with(home, lease, row, running[row.campaign], now, result)
+            _deal_with(home, lease, row, running[row.campaign], portion, now, result)
 
 
-def _deal_with(home: Home, lease: Lease, row: Row, campaign: Campaign, now: datetime, result: Entered) -> None:
+def _deal_with(
+    home: Home, lease: Lease, row: Row, campaign: Campaign, portion: Portion, now: datetime, result: Entered
+) -> None:  # fmt: skip
     """One occurrence that is due: its segment is evaluated where it was not yet, and whose time has come is let in."""
     audience = dict(campaign.audiences()).get(row.entry)
     if audience is None:  # the entry was taken out of the file
@@ -101,7 +107,7 @@ def _deal_with(home: Home, lease: Lease, row: Row, campaign: Campaign, now: date
         except SegmentError as error:
             result.failed[audience.segment] = str(error)
             return
-    _let_in(home, lease, row.id, campaign, audience, now, result)
+    _let_in(home, lease, row.id, campaign, audience, portion, now, result)
 
 
 def _make_due(home: Home, lease: Lease, campaign: Campaign, place: int, entry: AudienceEntry, now: datetime) -> None:
@@ -149,10 +155,12 @@ def _evaluate(home: Home, lease: Lease, row: Row, entry: AudienceEntry, now: dat
     people = audience.frame
     extra = [name for name in people.columns if name != "contact_id"]
     attributes = pl.struct(extra).struct.json_encode() if extra else pl.lit(None, pl.String)
-    zones = home.contacts.frame(columns=["contact_id", "timezone"])
-    people = people.select("contact_id", attributes=attributes).join(
-        zones, on="contact_id", how="left", maintain_order="left"
-    )
+    people = people.select("contact_id", attributes=attributes)
+    if entry.when is not None and entry.when.timezone == CONTACT:
+        zones = home.contacts.frame(["contact_id", "timezone"], people["contact_id"])
+        people = people.join(zones, on="contact_id", how="left", maintain_order="left")
+    else:
+        people = people.with_columns(timezone=pl.lit(None, pl.String))
     name, evaluate_at = row.name, from_us(row.evaluate_at)
     if entry.when is None or name.startswith(RUN):
         timed = people.with_columns(
@@ -178,10 +186,11 @@ def _evaluate(home: Home, lease: Lease, row: Row, entry: AudienceEntry, now: dat
 
 
 def _let_in(
-    home: Home, lease: Lease, occurrence_id: int, campaign: Campaign, entry: AudienceEntry, now: datetime,
-    result: Entered,
+    home: Home, lease: Lease, occurrence_id: int, campaign: Campaign, entry: AudienceEntry, portion: Portion,
+    now: datetime, result: Entered,
 ) -> None:  # fmt: skip
-    """Deal with the rows of an evaluated occurrence whose time has come."""
+    """Deal with the next rows of an evaluated occurrence whose time has come. They are in the order of their times, so
+    the first of those left says when it goes on."""
     this = occurrences.c.id == occurrence_id
     with home.ledger.read() as tx:
         row = tx.execute(sa.select(occurrences).where(this)).one()
@@ -192,10 +201,12 @@ def _let_in(
     earlier = earlier_sizes(home, row) if row.asked_at is None and row.position == 0 else []
     if row.asked_at is None and ask_before(home, lease, campaign, row.rows, asking, now, result, earlier):
         return
-    people = pl.read_parquet(home.lake.path(row.audience_file), glob=False).slice(row.position)
-    waiting = people.filter(pl.col("enter_at") > now)
-    people = people.head(people.height - waiting.height)
-    next_at = waiting["enter_at"].to_physical().min()
+    room = portion.room(campaign.name)
+    rows = pl.scan_parquet(home.lake.path(row.audience_file), glob=False)
+    next_rows = rows.slice(row.position, None if room is None else room + 1).collect()
+    people = next_rows.filter(pl.col("enter_at") <= now).head(next_rows.height if room is None else room)
+    left = next_rows["enter_at"][people.height :].to_physical()
+    next_at = left[0] if left.len() else None
     if entry.when is not None:
         # Who was kept waiting for a yes is not late by that.
         since = max(resumed or 0, 0) if row.asked_at is not None else 0
@@ -205,12 +216,15 @@ def _let_in(
 
     def then(tx: sa.Connection, part: slice) -> None:
         last = part.stop == people.height
-        done = last and waiting.is_empty()
+        done = last and left.is_empty()
         values = {"next_at": next_at if last else row.next_at, "done_at": to_us(now) if done else None}
         tx.execute(occurrences.update().where(this).values(position=row.position + part.stop, **values))
 
-    rows = candidates(people.with_columns(place=pl.lit(row.entry), occurrence=pl.lit(row.name)))
-    let_in(home, lease, campaign, EntryKind.audience, taken_over(home, rows), now, result, then)
+    found = candidates(people.with_columns(place=pl.lit(row.entry), occurrence=pl.lit(row.name)))
+    let_in(home, lease, campaign, EntryKind.audience, taken_over(home, found), now, result, then)
+    portion.took(campaign.name, people.height)
+    if next_at is not None and next_at <= to_us(now):
+        portion.more(campaign.name)
 
 
 def earlier_sizes(home: Home, row: Row) -> list[int]:

@@ -21,6 +21,7 @@ from assets.metadata import (
 from journey.problems import CloudApiError, ProjectError
 from pipelines.advance import advance
 from pipelines.numbers import ask_numbers
+from pipelines.portion import Portion
 from pipelines.publish import publish
 from pipelines.sending import Progress, Sending
 from pipelines.take_in import take_in
@@ -78,14 +79,14 @@ def advance_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Who is due moves along their branch."""
     now = passing.home.clock()
     settle(passing.home, passing.lease, now)
-    context.log.info(f"{advance(passing.home, passing.lease, now)} moved")
+    context.log.info(f"{advance(passing.home, passing.lease, now, Portion())} moved")
     _tell(context, passing.home)
 
 
 @dg.op(ins={"advanced": DONE}, out=OUT)
 def plan_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Whoever stands at a message step gets a message or a skip; skips move on, until nobody does."""
-    moved, planned = move(passing.home, passing.lease, passing.home.clock())
+    moved, planned, _ = move(passing.home, passing.lease, passing.home.clock())
     context.log.info(f"{planned} planned, {moved} moved")
     _tell(context, passing.home)
 
@@ -150,7 +151,7 @@ def follow(
         now = time.monotonic()
         # What another process sends is waited for by a pass that somebody waits for; a live one looks in again.
         at_work = sending.working() if live else sending.busy() or bool(sending.elsewhere)
-        if made.anything or started or at_work:
+        if made.anything or made.more or started or at_work:
             worked, started = now, 0
         elif now - worked >= passing.linger:
             return
@@ -159,7 +160,9 @@ def follow(
         if now - published > PUBLISH_SECONDS:
             publish(home, passing.lease)
             published = time.monotonic()
-        _pause(sending, now + (TURN_SECONDS if live or sending.busy() or sending.elsewhere else 0.05), live, stop)
+        if not made.more:
+            rests = TURN_SECONDS if live or sending.busy() or sending.elsewhere else 0.05
+            _pause(sending, now + rests, live, stop)
         if live:
             _reload(context, home)
 

@@ -20,6 +20,7 @@ from journey.steps import MessageStep
 from journey.words import Held, SkipReason
 from pipelines.codes import with_codes
 from pipelines.limits import limited
+from pipelines.portion import PEOPLE, Portion
 from pipelines.rendering import ARRIVED, rendered_for
 from pipelines.silence import expiry, rule_of, times_of
 from pipelines.standing import DUE, Due, due
@@ -40,14 +41,19 @@ ORDER BY p.priority, p.id
 """
 
 
-def plan(home: Home, lease: Lease, now: datetime) -> int:
-    """Plan a message, or a skip, for everyone who has arrived at a message step. Gives how many people."""
-    planned = 0
+def plan(home: Home, lease: Lease, now: datetime, portion: Portion | None = None) -> int:
+    """Plan a message, or a skip, for everyone who has arrived at a message step (of each campaign a portion). Gives how
+    many people."""
+    planned, portion = 0, portion or Portion(None)
     for campaign in home.moving_campaigns().values():
         steps = campaign.message_steps()
         with home.troubles.contained(lease, campaign.name, "planning messages", now):
-            for one in due(home, campaign, to_us(now), steps):
-                planned += _plan(home, lease, campaign, steps[one.step], one, now)
+            for one in due(home, campaign, to_us(now), steps, together=PEOPLE):
+                if not portion.more(campaign.name):
+                    break
+                people = _plan(home, lease, campaign, steps[one.step], one, now)
+                portion.took(campaign.name, people)
+                planned += people
     return planned
 
 

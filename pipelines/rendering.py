@@ -244,16 +244,21 @@ def with_contacts(home: Home, group: pl.DataFrame, wanted: set[tuple[str, str]])
 
 
 def _attributes(texts: pl.Series, names: list[str]) -> list[pl.Series]:
-    """One column a name (nested by dots) out of JSON texts, each value as JSON has it."""
-    decoded = [msgspec.json.decode(text) if text is not None else {} for text in texts]
+    """One column a name (nested by dots) out of JSON texts, each value as JSON has it. Each distinct text is read
+    once."""
+    distinct = texts.unique(maintain_order=True)
+    places = texts.to_frame().join(distinct.to_frame().with_row_index("place"), on=texts.name, how="left",
+                                   nulls_equal=True, maintain_order="left").get_column("place")  # fmt: skip
+    decoded = [msgspec.json.decode(text) if text is not None else {} for text in distinct]
     series = []
     for name in names:
         values = [_dig(one, name) for one in decoded]
         kinds = {type(value) for value in values if value is not None}
         if len(kinds) <= 1 and not kinds & {dict, list}:
-            series.append(pl.Series(f"event.{name}", values))
+            series.append(pl.Series(f"event.{name}", values).gather(places))
         else:
-            series.append(pl.Series(f"event.{name}", values, dtype=pl.Object))
+            taken = [values[place] for place in places]
+            series.append(pl.Series(f"event.{name}", taken, dtype=pl.Object))
     return series
 
 

@@ -6,7 +6,7 @@ named, how far it has come. Reading request files is `resources.requests`, who c
 `position` of a request says how many of its people have been dealt with, and moves in the transaction of those people.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from journey.problems import SegmentError
 from journey.start_request import fitting_entry
 from journey.words import EntryKind, EntryOutcome
 from pipelines.letting_in import Entered, Then, ask_before, known_people, let_in, refuse, taken_over
+from pipelines.portion import Portion
 from resources.home import Home
 from resources.ledger import Lease
 from resources.tables import request as requests
@@ -30,8 +31,12 @@ from resources.whatsapp_ids import ensure_phones
 Row = sa.Row[Any]
 
 
-def enter_by_requests(home: Home, lease: Lease, stopped: Iterable[str], now: datetime, result: Entered) -> None:
-    """Deal with every open request. Without any, one small query."""
+def enter_by_requests(
+    home: Home, lease: Lease, stopped: Iterable[str], moving: Collection[str], portion: Portion, now: datetime,
+    result: Entered,
+) -> None:  # fmt: skip
+    """Deal with every open request, of each campaign a portion of people. Those for a campaign in which people still
+    move on wait for the next turn. Without any request, one small query."""
     with home.ledger.read() as tx:
         rows = tx.execute(sa.select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.id)).all()
     stopped = {*stopped}
@@ -39,6 +44,8 @@ def enter_by_requests(home: Home, lease: Lease, stopped: Iterable[str], now: dat
         if home.troubles.rests(row.campaign):
             continue
         campaign, place, refusal = _entry(home, row)
+        if campaign is not None and (campaign.name in moving or not portion.more(campaign.name)):
+            continue
         if refusal is None and campaign is not None and campaign.name in stopped:
             if row.asked_at is not None:  # stopped by this very request: whoever resumes says yes to it
                 continue
@@ -48,7 +55,7 @@ def enter_by_requests(home: Home, lease: Lease, stopped: Iterable[str], now: dat
             continue
         with home.troubles.contained(lease, campaign.name, f"letting in the request {row.uuid}", now):
             try:
-                _let_in(home, lease, row, campaign, place, now, result, stopped)
+                _let_in(home, lease, row, campaign, place, portion, now, result, stopped)
             except SegmentError as error:
                 result.failed[_people(row)[0]] = str(error)
 
@@ -97,8 +104,8 @@ def _refuse(
 
 
 def _let_in(
-    home: Home, lease: Lease, row: Row, campaign: Campaign, place: int, now: datetime, result: Entered,
-    stopped: set[str],
+    home: Home, lease: Lease, row: Row, campaign: Campaign, place: int, portion: Portion, now: datetime,
+    result: Entered, stopped: set[str],
 ) -> None:  # fmt: skip
     named = _people(row)
     audience_file = row.audience_file
@@ -112,18 +119,22 @@ def _let_in(
     if row.asked_at is None and ask_before(home, lease, campaign, size, asking, now, result):
         stopped.add(campaign.name)
         return
+    left, some = size - row.position, slice(row.position, row.position + (portion.room(campaign.name) or size))
     if rows is not None:
-        left = rows.slice(row.position)
-        people = taken_over(home, _candidates(row, place, left["contact_id"]).with_columns(left["attributes"]))
+        part = rows[some]
+        people = taken_over(home, _candidates(row, place, part["contact_id"]).with_columns(part["attributes"]))
     elif row.kind == "users":
-        people = known_people(home, _candidates(row, place, pl.Series(named[row.position :], dtype=pl.String)))
+        people = known_people(home, _candidates(row, place, pl.Series(named[some], dtype=pl.String)))
     else:
-        people = _by_phone(home, lease, row, place, named[row.position :])
+        people = _by_phone(home, lease, row, place, named[some])
     if people.is_empty():
         with home.ledger.write(lease) as tx:
             _progress(row, 0, now)(tx, slice(0, 0))
         return
-    let_in(home, lease, campaign, EntryKind.api, people, now, result, _progress(row, people.height, now))
+    let_in(home, lease, campaign, EntryKind.api, people, now, result, _progress(row, left, now))
+    portion.took(campaign.name, people.height)
+    if people.height < left:
+        portion.more(campaign.name)
 
 
 def _by_phone(home: Home, lease: Lease, row: Row, place: int, named: list[str]) -> pl.DataFrame:

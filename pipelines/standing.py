@@ -26,9 +26,6 @@ from resources.home import Home
 from resources.ledger import US
 from resources.matching import key_texts, matching_each, meeting
 
-PAGE = 200_000
-"""People looked at together."""
-
 UNKNOWN_WALL = 60
 """Seconds (wall) that a message stays unknown at least, however the clock is turned: its status may be on the way."""
 
@@ -84,9 +81,11 @@ class Due:
         return {"campaign": self.campaign.name, "step": self.step, "now": self.now, "low": self.low, "high": self.high}
 
 
-def due(home: Home, campaign: Campaign, now: int, only: Container[str] | None = None) -> Iterator[Due]:
-    """Everyone due in a campaign (at some steps `only`), step by step, `PAGE` people at once. Whoever moves meanwhile
-    comes up once more where their new step is still to come."""
+def due(
+    home: Home, campaign: Campaign, now: int, only: Container[str] | None = None, *, together: int
+) -> Iterator[Due]:
+    """Everyone due in a campaign (at some steps `only`), step by step, so many people `together`. Whoever moves
+    meanwhile comes up once more where their new step is still to come."""
     asked = {"campaign": campaign.name, "now": now}
     steps = home.ledger.frame(_STEPS_SQL, {"step": pl.String}, asked).to_series().to_list()
     for step in steps:
@@ -94,8 +93,8 @@ def due(home: Home, campaign: Campaign, now: int, only: Container[str] | None = 
             continue
         whole = Due(campaign, step, now, 0, 2**62)
         ids = home.ledger.frame(_IDS_SQL, {"id": pl.Int64}, whole.params()).to_series()
-        for start in range(0, ids.len(), PAGE):
-            page = ids[start : start + PAGE]
+        for start in range(0, ids.len(), together):
+            page = ids[start : start + together]
             yield Due(campaign, step, now, page[0], page[-1])
 
 

@@ -1,7 +1,7 @@
 """One turn: take in, look at events, let in, advance and plan, until nothing more is due at this time.
 
 What belongs here: the order of the verbs and when they are at rest. A pass makes one turn, and more of them while its
-lanes send; a live pass makes one a second.
+lanes send, or while there is more to do than a turn's portion; a live pass makes one a second.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from pipelines.holding import hold_and_expire
 from pipelines.inbox import answer
 from pipelines.letting_in import Entered
 from pipelines.plan import plan
+from pipelines.portion import Portion
 from pipelines.signals import look_at_events, look_back
 from pipelines.stop_if import stop_by_rule
 from pipelines.take_in import TakenIn, take_in
@@ -35,6 +36,8 @@ class Turn:
     entered: Entered = field(default_factory=Entered)
     moved: int = 0
     planned: int = 0
+    more: bool = False
+    """Whether a part of what is due is left for the next turn."""
 
     @property
     def anything(self) -> bool:
@@ -55,16 +58,18 @@ def settle(home: Home, lease: Lease, now: datetime) -> None:
     hold_and_expire(home, lease, now)
 
 
-def move(home: Home, lease: Lease, now: datetime) -> tuple[int, int]:
-    """Advance and plan in turn until nobody moves. Gives (moves, people planned for)."""
+def move(home: Home, lease: Lease, now: datetime) -> tuple[int, int, bool]:
+    """Advance and plan in turn until nobody moves, or a turn's portion has. Gives (moves, people planned for, whether
+    more are due)."""
     moved = planned = 0
+    moving, planning = Portion(), Portion()
     for _ in range(ROUNDS):
-        step_moved = advance(home, lease, now)
-        step_planned = plan(home, lease, now)
+        step_moved = advance(home, lease, now, moving)
+        step_planned = plan(home, lease, now, planning)
         moved, planned = moved + step_moved, planned + step_planned
         if not step_moved and not step_planned:
             break
-    return moved, planned
+    return moved, planned, bool(moving.left or planning.left)
 
 
 def let_in(home: Home, lease: Lease, now: datetime) -> tuple[int, Entered]:
@@ -72,24 +77,27 @@ def let_in(home: Home, lease: Lease, now: datetime) -> tuple[int, Entered]:
     has ended by its deadline must not refuse the next one, however late the pass. Gives (moves and whatever else events
     did, who came in)."""
     moved = look_at_events(home, lease, now)
+    moving, entering = Portion(), Portion()
     for _ in range(ROUNDS):
-        step_moved = advance(home, lease, now)
+        step_moved = advance(home, lease, now, moving)
         moved += step_moved
         if not step_moved:
             break
-    entered = enter(home, lease, now)
+    entered = enter(home, lease, now, entering, moving.left)
+    entered.more = bool(moving.left or entering.left)
     return moved + look_back(home, lease, now), entered
 
 
 def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
-    """Everything that is due now but sending and publishing."""
+    """What is due now but sending and publishing: all of it, or of each campaign a portion."""
     now = home.clock()
     home.media.begin()
     taken = take_in(home, lease, now, final=final)
     left, entered = let_in(home, lease, now)
     settle(home, lease, now)
     answered = answer(home, lease, now)
-    moved, planned = move(home, lease, now)
+    moved, planned, more = move(home, lease, now)
+    more = more or entered.more
     home.troubles.over(lease)
-    catch_up(home.ledger, lease, whole=not entered.failed)
-    return Turn(taken, entered, left + moved, answered + planned)
+    catch_up(home.ledger, lease, whole=not entered.failed and not more)
+    return Turn(taken, entered, left + moved, answered + planned, more)

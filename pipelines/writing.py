@@ -5,31 +5,28 @@ What belongs here: the rows of one transaction. Who gets what is `plan`, and for
 
 import zlib
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 
 from journey.campaign import Campaign
 from journey.pricing import ESTIMATE
 from journey.steps import MessageStep, TemplateMessage
-from journey.words import MessageState, ParticipantState, SkipReason
+from journey.words import MessageState, SkipReason
 from pipelines.codes import coupon_rows, link_rows
 from resources.coupons import claim
 from resources.ledger import mark_dirty
 from resources.outbox import message_uid
 
-_COLUMNS = (
-    "id, uid, participant_id, campaign, version, step, visit, contact_id, phone, sender, share, kind, template,"
-    " language, category, priority, author, state, held_why, due_at, expires_at, planned_at, body_file, body_row,"
-    " quiet_at, window_until, counted, coupon_id, market, price, currency, price_source"
-)
 _WRITTEN = [
-    "participant_id", "contact_id", "key", "occurrence", "step", "visit", "phone", "template", "language", "category",
-    "priority", "held_why", "due_at", "expires_at", "quiet_at", "window_until", "counted", "coupon_id", "market",
-    "price", "currency",
+    "participant_id", "contact_id", "step", "visit", "phone", "template", "language", "category", "priority",
+    "held_why", "due_at", "expires_at", "quiet_at", "window_until", "counted", "coupon_id", "market", "price",
+    "currency",
 ]  # fmt: skip
-_INSERT = (
-    f"INSERT INTO message ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(',')))}) ON CONFLICT DO NOTHING"
-)
+_KEY = ["contact_id", "key", "occurrence", "step", "visit"]
+_INSERT = "INSERT INTO message ({}) VALUES ({}) ON CONFLICT DO NOTHING"
+_WAITING = """UPDATE participant SET state = 'waiting', wake_at = NULL
+  WHERE left_at IS NULL AND id IN (SELECT value FROM json_each(?))"""
 
 
 def write_messages(
@@ -45,21 +42,27 @@ def write_messages(
     """The messages with the ids from `first_id` on, and the codes that are theirs. `author`: who wrote them by hand."""
     message = step.message
     held, planned = MessageState.held.value, MessageState.planned.value
-    name, version, sender = campaign.name, campaign.version, campaign.sender
-    rows = [
-        (
-            first_id + place, message_uid(name, contact, key, occurrence, step_name, str(visit)), participant, name,
-            version, step_name, visit, contact, phone, sender, zlib.crc32(phone.encode()), message.kind, template,
-            language, category, priority, author, held if held_why else planned, held_why, due_at, expires_at, at,
-            body_file, place, quiet_at, window_until, counted, coupon_id, market, price, currency,
-            None if price is None else ESTIMATE,
-        )
-        for place, (
-            participant, contact, key, occurrence, step_name, visit, phone, template, language, category, priority,
-            held_why, due_at, expires_at, quiet_at, window_until, counted, coupon_id, market, price, currency,
-        ) in enumerate(messages.select(_WRITTEN).iter_rows())
-    ]  # fmt: skip
-    tx.exec_driver_sql(_INSERT, rows)
+    uids = [
+        message_uid(campaign.name, contact, key, occurrence, step_name, str(visit))
+        for contact, key, occurrence, step_name, visit in messages.select(_KEY).iter_rows()
+    ]
+    rows = messages.select(
+        pl.int_range(first_id, first_id + pl.len(), dtype=pl.Int64).alias("id"),
+        pl.Series("uid", uids, pl.Int64),
+        pl.Series("share", [zlib.crc32(phone.encode()) for phone in messages.get_column("phone")], pl.Int64),
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("body_row"),
+        *_WRITTEN,
+        campaign=pl.lit(campaign.name),
+        version=pl.lit(campaign.version),
+        sender=pl.lit(campaign.sender),
+        kind=pl.lit(message.kind),
+        author=pl.lit(author, pl.String),
+        state=pl.when(pl.col("held_why").is_null()).then(pl.lit(planned)).otherwise(pl.lit(held)),
+        planned_at=pl.lit(at),
+        body_file=pl.lit(body_file),
+        price_source=pl.when(pl.col("price").is_not_null()).then(pl.lit(ESTIMATE)),
+    )
+    tx.exec_driver_sql(_INSERT.format(", ".join(rows.columns), ", ".join("?" * rows.width)), rows.rows())
     if isinstance(message, TemplateMessage) and message.coupons is not None:
         claim(tx, coupon_rows(messages, first_id), message.coupons.tag, at)
     links = link_rows(messages, first_id)
@@ -93,10 +96,7 @@ def after(tx: sa.Connection, before: dict[str, int], messages: pl.DataFrame, ski
     """Put who got a message to waiting, and say which exported buckets changed (a chunk spans two at most)."""
     ids = [i for i in messages.get_column("participant_id").to_list() if i]
     if ids:
-        tx.exec_driver_sql(
-            "UPDATE participant SET state = ?, wake_at = NULL WHERE id = ? AND left_at IS NULL",
-            [(ParticipantState.waiting.value, i) for i in ids],
-        )
+        tx.exec_driver_sql(_WAITING, (msgspec.json.encode(ids).decode(),))
     for name, last in last_ids(tx).items():
         if last > before[name]:
             mark_dirty(tx, name, [before[name] + 1, last])

@@ -3,7 +3,8 @@
 What belongs here: reading contacts (all, some columns, by id or phone), writing changed ones, folding changes into the
 base, and the view that segments see. How rows of a file become contacts is `contact_intake`.
 
-`contacts` are files of whole contacts, each contact in one of them. `contacts_delta` are files of whole contacts too,
+`contacts` are files of whole contacts, each contact in one of them, in the order of their ids: who asks for some that
+follow each other reads a part of one file. `contacts_delta` are files of whole contacts too,
 oldest first: the last row of a contact is what it is now, and one that is `gone` is no more. So a change is one new
 file, and nobody reads a file that is being written.
 """
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 BASE, DELTA = "contacts", "contacts_delta"
 FOLD_SHARE, FOLD_FILES = 0.05, 64
 BASE_ROWS = 1_000_000
+SAMPLED = 100
+"""Of so many ids one is looked at, to see where a file of the base should end."""
 _HIDDEN = ("file_tags", "gone")
 _SQL: Mapping[str, str] = {
     name: "VARCHAR[]"
@@ -155,22 +158,23 @@ class Contacts:
         names = list(schema) if columns is None else list(columns)
         needed = list(dict.fromkeys([*names, "contact_id", "gone"]))
         base, delta = self.files()
-        changed = self._changed(delta, schema, needed, ids)
+        wanted = None if ids is None else _among(ids)
+        changed = self._changed(delta, schema, needed, wanted)
         parts = [_scan(file, schema, needed) for file in base]
-        if ids is not None:
-            parts = [part.filter(_is_in("contact_id", ids)) for part in parts]
+        if wanted is not None:
+            parts = [part.filter(wanted) for part in parts]
         if changed.height:
             parts = [part.join(changed.lazy().select("contact_id"), on="contact_id", how="anti") for part in parts]
         whole = pl.concat([*parts, changed.lazy()])
         return whole.filter(~pl.col("gone").fill_null(False)).select(names)
 
     def _changed(
-        self, delta: Sequence[Path], schema: Mapping[str, pl.DataType], columns: Sequence[str], ids: pl.Series | None
+        self, delta: Sequence[Path], schema: Mapping[str, pl.DataType], columns: Sequence[str], wanted: pl.Expr | None
     ) -> pl.DataFrame:
-        """The last row of every contact in the changes, also of those that are gone."""
+        """The last row of every contact (or of those `wanted`) in the changes, also of those that are gone."""
         parts = [_scan(file, schema, columns) for file in delta]
-        if ids is not None:
-            parts = [part.filter(_is_in("contact_id", ids)) for part in parts]
+        if wanted is not None:
+            parts = [part.filter(wanted) for part in parts]
         if not parts:
             return pl.DataFrame(schema={name: schema[name] for name in columns})
         return pl.concat(parts).collect().unique("contact_id", keep="last", maintain_order=True)
@@ -195,11 +199,11 @@ class Contacts:
         if not delta or not (whole or len(delta) >= FOLD_FILES):
             return False
         schema = contact_schema(self.types())
-        changed = self._changed([self.lake.root / str(row.path) for row in delta], schema, list(schema), None)
+        files = [self.lake.root / str(row.path) for row in delta]
         if whole:
-            made = list(self._folded([self.lake.root / str(row.path) for row in base], changed, schema))
+            made = list(self._folded([self.lake.root / str(row.path) for row in base], files, schema))
         else:
-            made = [self.lake.put(DELTA, changed)]
+            made = [self.lake.put(DELTA, self._changed(files, schema, list(schema), None))]
         old = [row.id for row in (*(base if whole else ()), *delta)]
         with self.ledger.write(lease) as tx:
             now = [row.id for name in (BASE, DELTA) for row in self.lake.rows(name, tx)]
@@ -211,20 +215,18 @@ class Contacts:
         return True
 
     def _folded(
-        self, base: Sequence[Path], changed: pl.DataFrame, schema: Mapping[str, pl.DataType]
+        self, base: Sequence[Path], delta: Sequence[Path], schema: Mapping[str, pl.DataType]
     ) -> Iterator[LakeFile]:
-        """Files of a new base: the old one without whoever changed, then those, a million rows a file."""
-        waiting = [changed.filter(~pl.col("gone").fill_null(False))]
-        for file in base:
-            kept = _scan(file, schema, list(schema)).join(
-                changed.lazy().select("contact_id"), on="contact_id", how="anti"
-            )
-            waiting.append(kept.collect(engine="streaming"))
-            if sum(part.height for part in waiting) >= BASE_ROWS:
-                yield self.lake.put(BASE, pl.concat(waiting))
-                waiting = []
-        if any(part.height for part in waiting):
-            yield self.lake.put(BASE, pl.concat(waiting))
+        """Files of a new base, one after the other, so that only one is in memory: the old one without whoever changed,
+        and those, by id, about a million rows a file."""
+        for part in _ranges([_scan(file, schema, ["contact_id"]) for file in (*base, *delta)]):
+            changed = self._changed(delta, schema, list(schema), part)
+            kept = [_scan(file, schema, list(schema)).filter(part) for file in base]
+            kept = [one.join(changed.lazy().select("contact_id"), on="contact_id", how="anti") for one in kept]
+            whole = pl.concat([*kept, changed.filter(~pl.col("gone").fill_null(False)).lazy()])
+            people = whole.collect(engine="streaming").sort("contact_id")
+            if people.height:
+                yield self.lake.put(BASE, people)
 
     # -- segments ----------------------------------------------------------------------------------------------------
 
@@ -264,6 +266,22 @@ def _scan(file: Path, schema: Mapping[str, pl.DataType], columns: Sequence[str])
         for name in columns
     ]
     return pl.scan_parquet(file, glob=False).select(expressions)
+
+
+def _ranges(ids: Sequence[pl.LazyFrame]) -> Iterator[pl.Expr]:
+    """Filters on `contact_id` that part these ids into ranges of about `BASE_ROWS`, in their order."""
+    some = pl.concat([one.gather_every(SAMPLED) for one in ids]).collect(engine="streaming").to_series().sort()
+    bounds = some.gather_every(BASE_ROWS // SAMPLED)[1:].to_list()
+    own = pl.col("contact_id")
+    for low, high in zip([None, *bounds], [*bounds, None], strict=True):
+        yield (own >= low if low is not None else pl.lit(True)) & (own < high if high is not None else pl.lit(True))
+
+
+def _among(ids: pl.Series) -> pl.Expr:
+    """Whether a contact is one of `ids`. Their range is said too: what lies beyond it is not even read."""
+    if ids.is_empty():
+        return pl.lit(False)
+    return pl.col("contact_id").is_between(pl.lit(ids.min()), pl.lit(ids.max())) & _is_in("contact_id", ids)
 
 
 def _read(files: Sequence[str], sql: Mapping[str, str], more: str = "") -> str:

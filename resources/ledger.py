@@ -297,12 +297,13 @@ def chunks(total: int, size: int = BULK, pause: float = PAUSE) -> Iterator[slice
 
 
 def select_in(tx: sa.Connection, statement: str, ids: Sequence[Any], **params: Any) -> list[sa.Row[Any]]:
-    """The rows of a statement with `IN :ids`, asked in turns that no limit on variables stops."""
-    prepared = sa.text(statement).bindparams(sa.bindparam("ids", expanding=True))
-    rows: list[sa.Row[Any]] = []
-    for start in range(0, len(ids), 10_000):
-        rows += tx.execute(prepared, {**params, "ids": list(ids[start : start + 10_000])}).all()
-    return rows
+    """The rows of a statement with `IN :ids`: however many they are, they go over as one JSON array. A variable each
+    costs SQLAlchemy 15 µs an id, and SQLite has a limit on them."""
+    if not ids:
+        return []
+    listed = msgspec.json.encode(list(ids)).decode()
+    asked = statement.replace(":ids", "(SELECT value FROM json_each(:ids))")
+    return list(tx.execute(sa.text(asked), {**params, "ids": listed}).all())
 
 
 def mark_dirty(tx: sa.Connection, name: str, ids: Iterable[int]) -> None:

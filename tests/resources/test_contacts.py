@@ -20,6 +20,7 @@ from journey.clock import to_us
 from journey.consent import changes_frame
 from journey.words import Scope
 from resources import contact_intake
+from resources import contacts as contacts_module
 from resources.consents import apply_consent, suppressed
 from resources.contact_intake import IntakeRules, TakenFile, take_in_contacts
 from resources.contacts import Contacts
@@ -564,6 +565,31 @@ def test_changes_are_folded_into_the_base_and_nobody_is_lost(store: Store) -> No
     base, delta = store.contacts.files()
     assert (len(base), len(delta)) == (1, 0)
     assert store.rows("contact_id", "n") == before
+
+
+def test_a_large_base_is_files_in_the_order_of_ids(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contacts_module, "BASE_ROWS", 20)
+    monkeypatch.setattr(contacts_module, "SAMPLED", 3)
+    people = random.Random(3).sample(range(100, 200), 100)
+    store.take("a.csv", "phone,contact_id,n\n" + "".join(f"06{i:08d},u{i},{i}\n" for i in people))
+    store.take("b.csv", "phone,contact_id,n\n" + "".join(f"07{i:08d},u{i},{i}\n" for i in range(150, 250, 7)))
+    changed = store.contacts.frame(ids=["u100", "u133", "u248"]).with_columns(
+        n=pl.lit(-1, pl.Int64), gone=pl.col("contact_id") == "u133"
+    )
+    file = store.contacts.put(changed, store.contacts.types())
+    assert file is not None
+    with store.ledger.write() as tx:
+        store.lake.register(tx, file)
+    before = sorted(store.rows("contact_id", "n"))
+    assert store.contacts.fold(None, force=True)
+    base, delta = store.contacts.files()
+    files = [pl.read_parquet(one)["contact_id"].to_list() for one in base]
+    assert len(files) > 2 and not delta
+    ids = [one for file in files for one in file]
+    assert ids == sorted(ids) and "u133" not in ids
+    assert sorted(store.rows("contact_id", "n")) == before
+    assert ("u100", -1) in before
+    assert store.contacts.frame(["contact_id"], ["u249", "u101", "nobody"])["contact_id"].to_list() == ["u101"]
 
 
 def test_many_small_changes_are_put_together_without_touching_the_base(store: Store) -> None:

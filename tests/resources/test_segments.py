@@ -98,11 +98,17 @@ def test_sql_gives_ids_and_attributes_in_the_query_s_order(run: Run) -> None:
     ]
 
 
+def test_where_a_query_has_no_order_people_come_by_their_id(run: Run) -> None:
+    assert ids(run("select * from (values ('u3'), ('u1'), ('u2')) t(contact_id)")) == ["u1", "u2", "u3"]
+    kept = run("select * from (values ('u3', 1), ('u1', 2), ('u2', 3)) t(contact_id, n) order\n  by n")
+    assert ids(kept) == ["u3", "u1", "u2"]
+
+
 def test_null_and_unknown_ids_are_left_out_and_counted_and_the_first_row_of_a_contact_counts(run: Run) -> None:
     audience = run(
         "select * from (values ('u2', 1), (null, 2), ('ghost', 3), ('u1', 4), ('u2', 5), ('ghost', 6)) t(contact_id, n)"
     )
-    assert audience.frame.to_dicts() == [{"contact_id": "u2", "n": 1}, {"contact_id": "u1", "n": 4}]
+    assert audience.frame.to_dicts() == [{"contact_id": "u1", "n": 4}, {"contact_id": "u2", "n": 1}]
     assert (audience.rows, audience.nulls, audience.unknown, audience.repeated, audience.left_out) == (6, 1, 2, 1, 3)
 
 
