@@ -158,8 +158,7 @@ class World:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_random_ledger_is_read_as_plain_lists_are(stage, seed, monkeypatch):
-    monkeypatch.setattr(standing, "PAGE", 7)
+def test_a_random_ledger_is_read_as_plain_lists_are(stage, seed):
     world = World(seed, stage.us)
     world.write(stage)
     campaign = stage.home.project.campaigns["offer"]
@@ -167,7 +166,7 @@ def test_a_random_ledger_is_read_as_plain_lists_are(stage, seed, monkeypatch):
     for step, rule in (("asks", world.at_message), ("bought", world.at_wait)):
         people = world.due(step)
         moves, waits = {}, set()
-        for one in standing.due(stage.home, campaign, stage.us, {step}):
+        for one in standing.due(stage.home, campaign, stage.us, {step}, together=7):
             found = decide(campaign, step, standing.standing(stage.home, one), stage.us)
             moves |= dict(found.moves.select("participant_id", "branch").iter_rows())
             waits |= set(found.waits["participant_id"])
