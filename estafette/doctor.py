@@ -22,6 +22,8 @@ from estafette.lease import describe
 from estafette.session import Session
 from journey.clock import civil_time, from_us, to_us, zone
 from journey.codes import explain
+from journey.messaging_limit import NO_LIMIT
+from journey.messaging_limit import show as show_limit
 from journey.problems import CloudApiError, EstafetteError
 from journey.steps import Link, TemplateMessage
 from resources.cloud_api import CloudApi, PhoneNumber
@@ -30,6 +32,7 @@ from resources.coupons import left
 from resources.home import Home
 from resources.ledger import US
 from resources.numbers import know_senders, note_number
+from resources.reached import standings
 from resources.sharing import MEND as SHARED
 from resources.sharing import sharing
 from resources.tables import campaign as campaigns
@@ -139,6 +142,21 @@ def _senders(home: Home) -> Iterator[Line]:
         if row.stopped_at is not None:
             mend = f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}"
             yield Line(f"sender {name}", "FAIL", f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}", mend)
+
+
+def _limits(home: Home) -> Iterator[Line]:
+    """How many people each portfolio may write to, and has."""
+    with home.ledger.read() as tx:
+        found = standings(tx, to_us(home.clock()))
+    for one in found:
+        what = "messaging limit" if len(found) == 1 else f"limit of {one.portfolio}"
+        if one.limit is None:
+            mend = "Meta says it of the number (see sender); or write messaging_limit in estafette.yaml"
+            yield Line(what, "warn", "not known, so that none is kept", mend)
+            continue
+        whose = "by estafette.yaml" if one.said_at is None else f"as Meta said {_when(home, one.said_at)}"
+        counted = "" if one.limit == NO_LIMIT else f"; {one.people:,} have had messages, {one.waiting:,} messages wait"
+        yield Line(what, "ok", f"{show_limit(one.limit)}, {whose}{counted}")
 
 
 def _shared(home: Home) -> Iterator[Line]:
@@ -284,7 +302,7 @@ def _draw(console: Console, lines: list[Line]) -> None:
 
 
 LOOKS = (
-    _settings, _segments, _secrets, _senders, _shared, _templates, _ledger, _contacts, _coupons, _links, _landing,
-    _disk, _work,
+    _settings, _segments, _secrets, _senders, _shared, _limits, _templates, _ledger, _contacts, _coupons, _links,
+    _landing, _disk, _work,
 )  # fmt: skip
 """In the order in which they are shown."""

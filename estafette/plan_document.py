@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from estafette.plan_limit import limit_document
 from journey.campaign import Campaign
 from journey.clock import civil_time, show_duration, zone
 from journey.growth import outgrown
@@ -55,6 +56,7 @@ def document(home: Home, found: Rehearsal) -> dict[str, Any]:
         "left": _dict(_left(found)),
         "later": later,
         "duration": duration,
+        "messaging_limit": limit_document(home, found),
         "coupons": [
             {
                 "pool": one.name,

@@ -16,6 +16,7 @@ from rich.console import Console
 from estafette import show
 from estafette.checking import describe_state
 from estafette.plan_document import document, show_seconds
+from estafette.plan_limit import limit_lines
 from estafette.session import Session, console
 from journey.clock import civil_time, zone
 from journey.problems import EstafetteError, ProjectError, UsageError
@@ -188,6 +189,8 @@ def _draw(out: Console, told: Mapping[str, Any], timezone: str) -> None:
         behind = f", behind {pace['waiting_already']:,} that wait already" if pace["waiting_already"] else ""
         length = show_seconds(pace["seconds"]) if pace["seconds"] is not None else "no end: its pace is 0"
         out.print(f"Sending takes {length} at {pace['messages_per_second']:g} a second ({pace['sender']}){behind}.")
+    for line in limit_lines(told["messaging_limit"]):
+        out.print(line, soft_wrap=True)
     for note in told["notes"]:
         out.print(note, style="yellow", soft_wrap=True)
     if told.get("kept_in"):

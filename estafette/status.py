@@ -14,11 +14,13 @@ from estafette.campaign_now import IN_ORDER, campaign_now
 from estafette.counts import by
 from estafette.failing import told
 from estafette.session import Session
-from journey.clock import from_us
+from journey.clock import from_us, to_us
 from journey.codes import explain
+from journey.messaging_limit import NO_LIMIT
 from journey.pacing import faster
 from resources.home import Home
 from resources.ledger import US
+from resources.reached import standings
 from resources.sharing import MEND, sharing
 from resources.stopping import known
 from resources.tables import campaign as campaigns
@@ -50,11 +52,24 @@ def _around(home: Home) -> dict[str, Any]:
     with home.ledger.read() as tx:
         rows = {row.name: row for row in tx.execute(sa.select(senders)).all()}
         quarantined = by(tx, quarantine.c.source)
+        limits = standings(tx, to_us(home.clock()))
         templates = tx.exec_driver_sql("SELECT name, language, status, code FROM template_hold ORDER BY 1, 2").all()
     return {
         "senders": [
             {**_sender(home, name, float(one.messages_per_second), rows.get(name)), "shared": shared.get(name, [])}
             for name, one in configured.items()
+        ],
+        "messaging_limits": [
+            {
+                "portfolio": one.portfolio,
+                "senders": list(one.senders),
+                "people_in_24_hours": None if one.limit == NO_LIMIT else one.limit,
+                "unlimited": one.limit == NO_LIMIT,
+                "said_at": _time(one.said_at),
+                "people": one.people,
+                "waiting": one.waiting,
+            }
+            for one in limits
         ],
         "templates_on_hold": [dict(row._mapping) for row in templates],
         "quarantined": quarantined,
@@ -70,7 +85,6 @@ def _around(home: Home) -> dict[str, Any]:
 
 def _sender(home: Home, name: str, ceiling: float, row: Any) -> dict[str, Any]:
     stopped = row is not None and row.stopped_at is not None
-    limit = None if row is None else row.messaging_limit if row.stated_limit is None else row.stated_limit
     pace = ceiling  # it recovers by itself, and the row changes only when it is lowered
     if row is not None and row.slowed_at is not None:
         pace = faster(row.pace, ceiling, home.wall() - row.slowed_at / US)
@@ -83,7 +97,6 @@ def _sender(home: Home, name: str, ceiling: float, row: Any) -> dict[str, Any]:
         "stopped_at": _time(row.stopped_at) if stopped else None,
         "stopped_why": row.stopped_why if stopped else None,
         "mend": f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}" if stopped else None,
-        "messaging_limit": limit,
         "resting_since": _time(row.paused_at) if row is not None else None,
         "resting_why": row.paused_why if row is not None else None,
     }
@@ -117,6 +130,11 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
         if one["stopped_at"] is not None:
             console.print(f"  stopped {show.cell(one['stopped_at'])}: {one['stopped_why']}", style="red")
             console.print(f"  {one['mend']}", style="red")
+    for one in found["messaging_limits"]:
+        if one["people_in_24_hours"] is not None:
+            of = f" ({one['portfolio']})" if len(found["messaging_limits"]) > 1 else ""
+            room = f"{one['people']:,} of {one['people_in_24_hours']:,} people in 24 hours"
+            console.print(f"Messaging limit{of}: {room}; {one['waiting']:,} messages wait for a place.")
     if alone:
         return
     for one in found["templates_on_hold"]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from journey.clock import to_us
 from journey.words import Held, MessageState, SkipReason
 from pipelines.media import still_unreachable
+from pipelines.messaging_limit import keep_messaging_limit, place_is_free
 from pipelines.silence import AWAKE, expiry, rule_of, times_of
 from resources.home import Home
 from resources.ledger import US, Lease, chunks, mark_dirty
@@ -49,9 +50,10 @@ WHERE r.replied_at > :since AND m.state || '' = 'held' AND m.held_why = 'silent_
 _RETIME = """UPDATE message SET state = ?, held_why = CASE WHEN ? THEN 'silent_hours' WHEN held_why = 'silent_hours'
   THEN NULL ELSE held_why END, due_at = ?, quiet_at = ?, expires_at = ? WHERE id = ? AND state IN ('planned', 'held')"""
 _OVER = """
-SELECT m.id, m.body_file, m.body_row, m.held_why
+SELECT m.id, m.body_file, m.body_row, CASE WHEN m.held_why IS NULL AND m.priority > 0 AND s.paused_at IS NOT NULL
+  THEN 'resting' ELSE m.held_why END
 FROM (SELECT name FROM campaign WHERE stopped_at IS NULL AND live UNION ALL SELECT '') c
-CROSS JOIN message m ON m.campaign = c.name
+CROSS JOIN message m ON m.campaign = c.name LEFT JOIN sender s ON s.name = m.sender
 WHERE m.state IN ('planned', 'held') AND m.expires_at < ? AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'hold')
 """
 _DISABLED = """
@@ -69,7 +71,9 @@ def wait_is_over(tx: sa.Connection, now: int, wall: int) -> bool:
         (_MEDIA, (SkipReason.media_unreachable.value, wall)),
         (_OVER, (now,)),
     ]
-    return any(tx.exec_driver_sql(f"{query} LIMIT 1", params).first() is not None for query, params in asked)
+    if any(tx.exec_driver_sql(f"{query} LIMIT 1", params).first() is not None for query, params in asked):
+        return True
+    return place_is_free(tx, now)
 
 
 def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
@@ -81,6 +85,7 @@ def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
         let_go = f"{_OF_TEMPLATE} AND m.state = 'held' AND m.held_why = '{unapproved}'"
         _turn_over(home, lease, let_go, key, MessageState.planned, None, now)
     skipped = _try_media_again(home, lease, now)
+    keep_messaging_limit(home, lease, now)
     _keep_silent_hours(home, lease, now)
     for key in sorted(on_hold):
         _turn_over(home, lease, f"{_OF_TEMPLATE} AND m.state = 'planned'", key, MessageState.held, unapproved, now)
@@ -208,6 +213,10 @@ def _try_media_again(home: Home, lease: Lease, now: datetime) -> int:
 
 def _cause(why: str | None, detail: str | None) -> tuple[SkipReason, str]:
     """The reason of what has expired, and how it came to that."""
+    if why == "resting":
+        return SkipReason.too_late, "held until it expired: the sender's bulk rests for its quality at Meta"
+    if why == SkipReason.messaging_limit:
+        return SkipReason.messaging_limit, "held until it expired: Meta's limit of people in 24 hours was used up"
     if why is not None and why in set(SkipReason):
         return SkipReason(why), f"held until it expired: {detail}" if detail else "held until it expired"
     if why == Held.silent_hours:

@@ -19,7 +19,7 @@ from journey.codes import MARKETING_CAP, MARKETING_STOPPED, UNDELIVERABLE, Actio
 from journey.outcome import Outcome
 from journey.pacing import faster, slowed_below, slower
 from journey.words import Scope, SkipReason
-from resources import coupons, hold, spending, statuses
+from resources import coupons, hold, reached, spending, statuses
 from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.tables import campaign as campaigns
@@ -75,7 +75,7 @@ class Turn:
 
 _CANDIDATES = """
 SELECT m.priority, m.due_at, m.id, m.uid, m.copy, m.category, m.body_file, m.body_row, m.expires_at, m.held_why,
-       m.campaign, m.contact_id, m.price, m.currency, m.window_until,
+       m.campaign, m.kind, m.contact_id, m.phone, m.price, m.currency, m.window_until,
        sc.scope AS contact_scope, sp.scope AS phone_scope,
        m.campaign = '' AND m.kind = 'text' AS by_hand, u.phone IS NOT NULL AS unreachable,
        m.category = 'MARKETING' AND EXISTS (SELECT 1 FROM message x
@@ -145,12 +145,16 @@ class Outbox:
             claimed: list[Claimed] = []
             skipped = 0
             if want > 0 and stopped is None:
-                claimed, skipped = self._claim(tx, want, _most(state), now, wall)
+                claimed, skipped = self._claim(tx, want, state, now, wall)
         return Turn(tuple(claimed), pace / self.shares, stopped, skipped)
 
-    def _claim(self, tx: sa.Connection, want: int, most: int, now: int, wall: int) -> tuple[list[Claimed], int]:
-        budgets = self._budgets(tx, now)
-        rows = self._candidates(tx, budgets, want, most, now, wall)
+    def _claim(
+        self, tx: sa.Connection, want: int, sender: sa.Row[Any] | None, now: int, wall: int
+    ) -> tuple[list[Claimed], int]:
+        budgets, reach = self._budgets(tx, now), reached.reach_of(tx, sender, want, now)
+        rows = self._candidates(tx, budgets, want, highest(sender), now, wall)
+        if reach is not None:
+            reach.look_at(rows)
         claimed, stamps = [], []
         skips: list[tuple[int, SkipReason, str | None]] = []
         for row in rows:
@@ -159,8 +163,12 @@ class Outbox:
                 skips.append((row.id, *reason))
                 continue
             budget = budgets[row.campaign]
-            if budget is not None and not budget.take(row.price, row.currency):
+            if budget is not None and budget.spent:
                 continue
+            if reach is not None and not reach.admits(row):
+                continue
+            if budget is not None:
+                budget.take(row.price, row.currency)
             stamps.append((now, wall, self._lane, row.id))
             claimed.append(Claimed(row.id, row.uid, row.copy, row.body_file, row.body_row))
         if stamps:
@@ -168,6 +176,8 @@ class Outbox:
             mark_dirty(tx, "message", [c.id for c in claimed])
         if skips:
             skip(tx, skips, now)
+        if reach is not None:
+            reach.write()
         return claimed, len(skips)
 
     def _budgets(self, tx: sa.Connection, now: int) -> dict[str, spending.Budget | None]:
@@ -193,7 +203,7 @@ class Outbox:
         return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
 
 
-def _most(sender: sa.Row[Any] | None) -> int:
+def highest(sender: sa.Row[Any] | None) -> int:
     """Up to which priority a sender's messages may go out now: while its bulk rests, what is transactional."""
     return TRANSACTIONAL if sender is not None and sender.paused_at is not None else ANY_PRIORITY
 
@@ -321,7 +331,9 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
     statuses.wake(tx, woken, now)
     mark_dirty(tx, "message", [one.id for one in settled])
     went = (Action.accepted, Action.unknown)
-    cancel_of_left(tx, [one.id for one in settled if one.outcome is None or one.outcome.action not in went])
+    stayed = [one.id for one in settled if one.outcome is None or one.outcome.action not in went]
+    reached.give_back(tx, stayed)
+    cancel_of_left(tx, stayed)
 
 
 def _fail(tx: sa.Connection, outcomes: Sequence[tuple[int, Outcome]], now: int) -> None:
@@ -427,7 +439,7 @@ def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None =
             row.name: int(
                 tx.exec_driver_sql(
                     f"SELECT count(*) FROM (SELECT 1 {_CLAIMABLE} AND m.not_before <= ? LIMIT 100000)",
-                    (row.name, _most(row), now, now, wall),
+                    (row.name, highest(row), now, now, wall),
                 ).scalar_one()
             )
             for row in running
@@ -438,7 +450,7 @@ def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None =
 def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int, until: int) -> bool:
     """Whether a message of a share is to be tried (again) until `until` (wall)."""
     with ledger.read() as tx:
-        most = _most(tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none())
+        most = highest(tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none())
         row = tx.exec_driver_sql(
             f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before <= ? LIMIT 1",
             (sender, most, now, now, shares, share, until),

@@ -57,12 +57,14 @@ class Budget:
         cost = f"it cost {self.sure / MILLION:,.2f} {self.currency}"
         return f"{cost}, more than the {amount:,f} {self.currency} of stop_if (cost_above)"
 
-    def take(self, price: int | None, currency: str | None) -> bool:
-        """Whether one more message may go: until the sum is above `most`; counts it then."""
-        if self.sure + self.flying > self.most:
-            return False
+    @property
+    def spent(self) -> bool:
+        """Whether no further message may go: with what is on its way the sum is above `most`."""
+        return self.sure + self.flying > self.most
+
+    def take(self, price: int | None, currency: str | None) -> None:
+        """Count one more message that goes."""
         self.flying += int(price or 0) if currency == self.currency else 0
-        return True
 
 
 _ON_THE_WAY = """SELECT state, sum(price) AS amount FROM message WHERE state IN ('attempted', 'unknown')
