@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from gateway.answers import Refused
+from gateway.daily import daily_view
 from gateway.look import PageRoute, error_page, page, words_of
 from gateway.signing_in import Visitor, read_form, signed_in
 from gateway.store import Store
@@ -183,9 +184,11 @@ def campaign_routes(store: Store) -> APIRouter:
             waiting=found.waiting,
             senders=found.senders,
             moment=from_us,
-            skips=_summed(found.results.skips),
-            failures=_summed(found.results.failures),
+            skips=summed(found.results.skips),
+            failures=summed(found.results.failures),
             answers=found.results.answers[:SHOWN_ANSWERS],
+            daily=daily_view(found.results.daily),
+            printed=False,
             done=f"was_{done}" if done in ("stopped", "resumed") else "",
         )
 
@@ -340,7 +343,7 @@ def _resume(store: Store, home: "Home", name: str) -> str | None:
     return None
 
 
-def _summed(by_step: Mapping[tuple[str, Any], int]) -> list[tuple[Any, int, list[tuple[str, int]]]]:
+def summed(by_step: Mapping[tuple[str, Any], int]) -> list[tuple[Any, int, list[tuple[str, int]]]]:
     """What was counted by (step, reason), by reason: (reason, count, its steps), the largest first."""
     found: dict[Any, list[tuple[str, int]]] = {}
     for (step, reason), count in by_step.items():

@@ -76,6 +76,12 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
     return HTMLResponse(text, status, {"Vary": "Cookie, Accept-Language"})
 
 
+def document(template: str, t: Words, **values: object) -> str:
+    """A page that is a file of its own: what it looks like is in it, and it needs nothing from anywhere."""
+    style = Markup(_files()["estafette.css"][0].decode())  # noqa: S704 - our own file
+    return _environment().get_template(template).render(t=t, style=style, **values)
+
+
 def error_page(request: Request, status: int, sentence: str, title: str | None = None) -> Response:
     """An error of a page: a sentence, and a way on."""
     t = words_of(request)

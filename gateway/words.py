@@ -7,7 +7,7 @@ have the same keys and placeholders (a test holds them to it).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -68,6 +68,14 @@ class Words:
         at = moment.astimezone(self.zone)
         month = _MONTHS[self.language][at.month - 1]
         return f"{at.day} {month} {at.year}, {at:%H:%M}"
+
+    def day(self, day: date) -> str:
+        """A date."""
+        return f"{self.short_day(day)} {day.year}"
+
+    def short_day(self, day: date) -> str:
+        """A date without its year."""
+        return f"{day.day} {_MONTHS[self.language][day.month - 1]}"
 
     def clock(self, moment: datetime) -> str:
         """Only its time of day."""

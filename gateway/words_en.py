@@ -116,6 +116,11 @@ TEXTS: Final[Mapping[str, str]] = {
     "when_run": "by estafette run",
     "control_count": "control group: {count}",
     "journey": "Journey",
+    "daily": "Day by day",
+    "daily_table": "The same as a table",
+    "day": "Day",
+    "report_of": "Report on {name}",
+    "report_people": "{entered} passages, {inside} of them not over, {control} in the control group",
     "journey_text": "Each box is a step; each row in it a way out, with how many took it. A small square: the passage"
     " ends there.",
     "journey_fit": "Fit the whole picture in",

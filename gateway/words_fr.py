@@ -119,6 +119,11 @@ TEXTS: Final[Mapping[str, str]] = {
     "when_run": "par estafette run",
     "control_count": "groupe témoin : {count}",
     "journey": "Parcours",
+    "daily": "Jour par jour",
+    "daily_table": "Les mêmes chiffres en tableau",
+    "day": "Jour",
+    "report_of": "Rapport sur {name}",
+    "report_people": "{entered} passages, dont {inside} en cours, et {control} dans le groupe témoin",
     "journey_text": "Chaque cadre est une étape ; chaque rangée, une voie qui en sort, avec le nombre de ceux qui l’ont"
     " prise. Un petit carré : le parcours y finit.",
     "journey_fit": "Faire tenir toute l’image",

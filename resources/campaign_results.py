@@ -5,7 +5,7 @@ What belongs here: the queries, and their rows as plain values. How they are sho
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import duckdb
@@ -59,7 +59,8 @@ class ArmResult:
 class Results:
     """A campaign's results. `steps`: the funnel of each; `entries`: passages by kind of entry; `here`: people who stand
     at each step; `moves`: by (step, way, next step); `skips`: by (step, reason), `failures`: by (step, code);
-    `left`: passages that are over, by reason; `costs`: (category, currency, source, messages, price)."""
+    `left`: passages that are over, by reason; `costs`: (category, currency, source, messages, price);
+    `daily`: (day, accepted, read, answered), in the order of days."""
 
     funnel: Counts = field(default_factory=dict)
     steps: Mapping[str, Counts] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class Results:
     lift: tuple[Lift, ...] = ()
     arms: tuple[ArmResult, ...] = ()
     costs: tuple[tuple[str | None, str | None, str | None, int, float | None], ...] = ()
+    daily: tuple[tuple[date, int, int, int], ...] = ()
 
 
 def published_at(con: duckdb.DuckDBPyConnection) -> datetime:
@@ -190,5 +192,9 @@ def campaign_results(con: duckdb.DuckDBPyConnection, name: str, experiments: Seq
                 "SELECT category, currency, price_source, sum(messages), sum(price) FROM costs WHERE campaign = ?"
                 " GROUP BY ALL ORDER BY ALL"
             )
+        ),
+        daily=tuple(
+            (row[0], int(row[1]), int(row[2]), int(row[3]))
+            for row in rows("SELECT day, accepted, read, replied FROM campaign_daily WHERE campaign = ? ORDER BY day")
         ),
     )

@@ -1,7 +1,7 @@
-"""Commands that work and look: `import`, `run`, `tick`, `stop`, `resume`, `status`, `query`."""
+"""Commands that work and look: `import`, `run`, `tick`, `stop`, `resume`, `status`, `report`, `query`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign'
 def declare(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("import")(import_)
-    for command in (run, tick, stop, resume, status, query):
+    for command in (run, tick, stop, resume, status, report, query):
         app.command()(command)
 
 
@@ -101,6 +101,22 @@ def status(
     from estafette.status import status
 
     status(context.obj, campaign)
+
+
+def report(
+    context: typer.Context,
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's name.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write it as an HTML file, with charts.")
+    ] = None,
+    language: Annotated[
+        Literal["en", "fr"], typer.Option("--language", metavar="en|fr", help="The language of the HTML file.")
+    ] = "en",
+) -> None:
+    """Show what a campaign has come to: funnel, branches, answers, failures, cost, and what the control group says."""
+    from estafette.report import report
+
+    report(context.obj, campaign, html, language)
 
 
 def query(context: typer.Context, sql: Annotated[str, typer.Argument(metavar="SQL")]) -> None:
