@@ -7,9 +7,10 @@ import json
 import sys
 from collections.abc import Sequence
 from ipaddress import ip_network
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from estafette.session import Session, print_json
+from estafette.session import SETTINGS, Session, print_json
 from journey.problems import EstafetteError, UsageError
 
 CALLBACK = "http://127.0.0.1:8000/webhooks/whatsapp"
@@ -19,6 +20,7 @@ NONE = "none"
 def serve(session: Session, host: str, port: int, proxies: Sequence[str] = ()) -> None:
     """The gateway. `proxies`: whose headers are believed. EstafetteError where the address can't be had."""
     from gateway.app import serve as run
+    from resources.settings import load_secrets
 
     for one in proxies:
         try:
@@ -26,8 +28,11 @@ def serve(session: Session, host: str, port: int, proxies: Sequence[str] = ()) -
         except ValueError:
             mend = "Write an address or a network, e.g. 127.0.0.1 or 10.0.0.0/8"
             raise UsageError(f"`{one}` is no address", where="--trust-proxy", mend=mend) from None
-    with session.open() as home:
-        secrets, now, path = home.secrets, session.now, home.path
+    path, now = session.look(), session.now
+    if not _has_settings(path):
+        with session.open():  # says what is wrong with them
+            pass
+    secrets = load_secrets(path)
     for name, value in (
         ("WHATSAPP_APP_SECRET", secrets.whatsapp_app_secret),
         ("WHATSAPP_VERIFY_TOKEN", secrets.whatsapp_verify_token),
@@ -49,6 +54,17 @@ def serve(session: Session, host: str, port: int, proxies: Sequence[str] = ()) -
             {"pages": f"{url}/", "webhooks": f"{url}/webhooks/whatsapp", "api": f"{url}/docs/api"},
         ),
     )
+
+
+def _has_settings(home: Path) -> bool:
+    """Whether the settings can be used. Nothing else of the home is opened before the gateway listens: the libraries of
+    its stores would take nearly half of the start."""
+    from resources.settings import load_settings
+
+    try:
+        return load_settings((home / SETTINGS).read_text(encoding="utf-8"))[0] is not None
+    except (OSError, UnicodeError):
+        return False
 
 
 def sandbox(

@@ -54,16 +54,21 @@ class Session:
 
         return read_now(self.home, text)
 
-    @contextmanager
-    def open(self, *, settings: bool = True) -> Iterator["Home"]:
-        """The home, open. EstafetteError where the folder is none; with `settings`, also where they can't be used."""
-        from resources.home import open_home
-
+    def look(self) -> Path:
+        """The folder of the home, for what opens it later itself. EstafetteError where it is none."""
         if not (self.home / SETTINGS).is_file():
             raise EstafetteError(
                 f"there is no {SETTINGS} in {self.home}",
                 mend="Make a project home with `estafette init DIR`, or name yours with --home or ESTAFETTE_HOME",
             )
+        return self.home
+
+    @contextmanager
+    def open(self, *, settings: bool = True) -> Iterator["Home"]:
+        """The home, open. EstafetteError where the folder is none; with `settings`, also where they can't be used."""
+        self.look()
+        from resources.home import open_home
+
         now = self.now
         with open_home(self.home, now) as home:
             if settings:

@@ -49,6 +49,26 @@ def test_the_gateway_listens_and_ends_at_ctrl_c(home):
         end(process)
 
 
+def test_the_gateway_listens_before_the_stores_libraries_are_loaded(home):
+    code = (
+        "import sys, gateway.app; from estafette.cli import main;"
+        " heavy = ('dagster', 'duckdb', 'pyarrow', 'aiohttp');"
+        " gateway.app.serve = lambda *_, **__: print([one for one in heavy if one in sys.modules]);"
+        f" main(['serve', '--home', {str(home)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("text", [None, "region: Nowhere\n"])
+def test_a_home_that_can_not_be_used_is_a_sentence_before_anything_listens(cli, home, text):
+    (home / "estafette.yaml").unlink()
+    if text is not None:
+        (home / "estafette.yaml").write_text(text)
+    found = cli("serve", "--port", "0")
+    assert found.code == 1 and "estafette.yaml" in found.err and "Traceback" not in found.err
+
+
 def test_the_sandbox_takes_the_token_of_the_home_and_posts_to_the_gateway_of_this_machine(home):
     process, told = start(home, "sandbox", "--port", "0")
     try:

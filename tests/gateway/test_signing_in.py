@@ -205,6 +205,8 @@ def test_a_page_that_renews_itself_keeps_nobody_logged_in(make_home: Make) -> No
         for _ in range(2):
             stage.later(hours=5)
             assert (await browser.get("/", headers={"X-Estafette-Live": "1"})).status_code == 200
+            stream = {"Accept": "text/event-stream"}  # news for a page that is left open; of nobody here
+            assert (await browser.get(f"/inbox/events?contact={'x' * 2_000}", headers=stream)).status_code == 400
         stage.later(hours=3)
         assert (await browser.get("/", headers={"X-Estafette-Live": "1"})).status_code == 303
 
