@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from gateway.api_schema import describe
 
+SHORT = 100  # characters of JSON that stand on one line
 STYLE = """:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 52rem; padding: 1.5rem; }
 h2 { border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent); margin-top: 2.5rem; padding-top: 1rem; }
@@ -110,4 +111,7 @@ def _text(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    return f"<pre>{escape(json.dumps(value, ensure_ascii=False, indent=2), quote=False)}</pre>"
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) > SHORT:
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+    return f"<pre>{escape(text, quote=False)}</pre>"
