@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from estafette.commands import access, campaigns, home, people, repair, servers, work
+from estafette.disk_trouble import disk_trouble
 from estafette.session import Session, console, print_json
 from journey.problems import EstafetteError, ProjectError, UsageError, foreseen
 from journey.spelling import nearest
@@ -143,7 +144,7 @@ def _problem(problem: object) -> dict[str, object]:
 
 def _unforeseen(error: Exception) -> EstafetteError:
     """What no room foresaw, or what a room foresaw and Dagster wrapped."""
-    known = foreseen(error)
+    known = foreseen(error) or disk_trouble(error)
     if known is not None:
         return known
     first = (str(error).strip().splitlines() or [""])[0]

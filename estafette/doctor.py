@@ -7,9 +7,7 @@ numbers, is all that is written.
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 import polars as pl
 import sqlalchemy as sa
@@ -17,8 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from estafette import show
+from estafette.damage import DAMAGED, look_at_lake, look_at_ledger
 from estafette.failing import failing
 from estafette.lease import describe
+from estafette.line import Level, Line
 from estafette.session import Session
 from journey.clock import civil_time, from_us, to_us, zone
 from journey.codes import explain
@@ -27,7 +27,7 @@ from journey.messaging_limit import show as show_limit
 from journey.problems import CloudApiError, EstafetteError
 from journey.steps import Link, TemplateMessage
 from resources.cloud_api import CloudApi, PhoneNumber
-from resources.containing import MEND, troubles
+from resources.containing import MEND, told, troubles
 from resources.coupons import left
 from resources.home import Home
 from resources.ledger import US
@@ -38,20 +38,9 @@ from resources.sharing import sharing
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 
-Level = Literal["ok", "warn", "FAIL"]
 FRESH = timedelta(days=7)  # since templates were pulled
 LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
 THROUGHPUT = {"STANDARD": 80, "HIGH": 1000}  # messages a second
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One thing looked at: its level, what was found, and what to do where that is anything."""
-
-    what: str
-    level: Level
-    found: str
-    mend: str = ""
 
 
 def doctor(session: Session) -> bool:
@@ -71,14 +60,23 @@ def doctor(session: Session) -> bool:
 
 def _safely(look: Callable[[Home], Iterable[Line]], home: Home) -> Iterator[Line]:
     """The lines of one look; an error that it did not foresee is a line too, and the others are still looked at."""
+    what = look.__name__.removeprefix("look_at").strip("_")
     try:
         yield from look(home)
     except EstafetteError as error:
-        yield Line(look.__name__.strip("_"), "FAIL", _joined(error.where, error.message), error.mend)
+        yield Line(what, "FAIL", _joined(error.where, error.message), error.mend)
+    except sa.exc.DatabaseError as error:
+        found = f"the ledger can't be read or written: {error.orig}"
+        yield Line(what, "FAIL", found, DAMAGED)
     except OSError as error:
         yield Line(
-            look.__name__.strip("_"), "FAIL", f"{error.strerror or error} ({error.filename})", "See its permissions"
+            what,
+            "FAIL",
+            f"{error.strerror or error} ({error.filename})",
+            "See its permissions",
         )
+    except Exception as error:  # of a file that is damaged, Polars says so in its own words
+        yield Line(what, "FAIL", told(error), "The lines about the lake say which file is damaged; see its mend there")
 
 
 def _settings(home: Home) -> Iterator[Line]:
@@ -197,12 +195,6 @@ def _templates(home: Home) -> Iterator[Line]:
         yield Line("templates", "ok", found)
 
 
-def _ledger(home: Home) -> Iterator[Line]:
-    with home.ledger.write() as tx:
-        mode = str(tx.exec_driver_sql("PRAGMA journal_mode").scalar_one())
-    yield Line("ledger", "ok", f"opens and can be written ({mode})")
-
-
 def _contacts(home: Home) -> Iterator[Line]:
     if not home.contacts.loaded():
         yield Line("contacts", "warn", "none yet", "Run `estafette import FILE`")
@@ -267,7 +259,7 @@ def _work(home: Home) -> Iterator[Line]:
         mend = f"Put campaigns/{name}.yaml back, or take them out: estafette drop {name} CONTACT…"
         yield Line(f"campaign {name}", "warn", f"its file is gone, with {people:,} people inside", mend)
     if quarantined:
-        mend = 'estafette query "FROM quarantine" shows them'
+        mend = "`estafette quarantine list` shows them; after a mend: `estafette quarantine retry --all`"
         yield Line("quarantine", "warn", f"{quarantined:,} things could not be read", mend)
     leases = home.ledger.leases()
     listed = "; ".join(f"{row.name}: {describe(row)}" for row in leases)
@@ -302,7 +294,7 @@ def _draw(console: Console, lines: list[Line]) -> None:
 
 
 LOOKS = (
-    _settings, _segments, _secrets, _senders, _shared, _limits, _templates, _ledger, _contacts, _coupons, _links,
-    _landing, _disk, _work,
+    _settings, _segments, _secrets, _senders, _shared, _limits, _templates, look_at_ledger, look_at_lake, _contacts,
+    _coupons, _links, _landing, _disk, _work,
 )  # fmt: skip
 """In the order in which they are shown."""

@@ -21,6 +21,7 @@ from journey.clock import to_us
 from journey.problems import EstafetteError, ProjectError
 from pipelines.audiences import add_occurrence
 from pipelines.run import run_pass
+from resources.hold import held
 from resources.home import Home
 from resources.stopping import ensure_campaign, known
 from resources.tables import occurrence
@@ -47,6 +48,10 @@ def runnable(home: Home, name: str) -> Campaign:
     campaign = home.project.campaigns[name]
     if campaign.draft:
         raise EstafetteError(f"{name} is a draft", mend=f"Remove `draft: true` from {campaign.file}")
+    with home.ledger.read() as tx:
+        why = held(tx)
+    if why is not None:
+        raise EstafetteError(why, mend="Run the campaign once they go on")
     stopped = home.stopped_campaigns()
     if name in stopped:
         raise EstafetteError(f"{name} is stopped ({stopped[name]})", mend=f"Run `estafette resume {name}` first")

@@ -18,6 +18,7 @@ from journey.clock import from_us, to_us
 from journey.codes import explain
 from journey.messaging_limit import NO_LIMIT
 from journey.pacing import faster
+from resources.hold import doubtful, foreign, held, restored
 from resources.home import Home
 from resources.ledger import US
 from resources.reached import standings
@@ -54,7 +55,9 @@ def _around(home: Home) -> dict[str, Any]:
         quarantined = by(tx, quarantine.c.source)
         limits = standings(tx, to_us(home.clock()))
         templates = tx.exec_driver_sql("SELECT name, language, status, code FROM template_hold ORDER BY 1, 2").all()
+        after_restore = _after_restore(tx)
     return {
+        "held_after_restore": after_restore,
         "senders": [
             {**_sender(home, name, float(one.messages_per_second), rows.get(name)), "shared": shared.get(name, [])}
             for name, one in configured.items()
@@ -83,6 +86,21 @@ def _around(home: Home) -> dict[str, Any]:
     }
 
 
+def _after_restore(tx: sa.Connection) -> dict[str, Any] | None:
+    """What a restore holds, where it holds anything."""
+    why, found = held(tx), restored(tx)
+    if why is None or found is None:
+        return None
+    return {
+        "why": why,
+        "restored_at": _time(found.at),
+        "backup_at": _time(found.since),
+        "caught_up": found.known is not None,
+        "in_doubt": doubtful(tx),
+        "sent_and_not_known": foreign(tx),
+    }
+
+
 def _sender(home: Home, name: str, ceiling: float, row: Any) -> dict[str, Any]:
     stopped = row is not None and row.stopped_at is not None
     pace = ceiling  # it recovers by itself, and the row changes only when it is lowered
@@ -107,6 +125,17 @@ def _time(us: int | None) -> datetime | None:
 
 
 def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
+    back = found["held_after_restore"]
+    if back is not None:
+        console.print(
+            f"Restored {show.cell(back['restored_at'])} as of {show.cell(back['backup_at'])}: {back['why']}.",
+            style="red",
+        )
+        console.print(
+            f"{back['in_doubt']:,} messages may have gone out in between: they are taken as sent then, or go out with"
+            " --send-unconfirmed.",
+            style="red",
+        )
     for one in found["campaigns"]:
         _draw_campaign(console, one)
     if not found["campaigns"]:

@@ -267,9 +267,14 @@ def _whole(store: Store, home: "Home", counted: Counted, name: str, language: st
     results = found[0] if found else Results()
     graph = graph_view(card.campaign, results, Words(language, zone)) if card.campaign is not None else None
     with home.ledger.read() as tx:
-        stopped = [one for one in stopped_senders(tx) if card.campaign is None or one.name == card.campaign.sender]
+        stopped = [one for one in stopped_senders(tx) if _concerns(card, one.name)]
     held = counted.waiting(home, name, to_us(store.clock()))
     return Whole(card, results, found[1] if found else None, zone, graph, held, stopped)
+
+
+def _concerns(card: Card, sender: str) -> bool:
+    """Whether a stopped sender (no name: all of them) is the campaign's."""
+    return not sender or card.campaign is None or sender == card.campaign.sender
 
 
 def _cards(home: "Home", project: "Project") -> list[Card]:

@@ -178,6 +178,7 @@ def families(vitals: "Vitals", free: int) -> list[Family]:
         ),
         ("estafette_waiting_entries", "Entries that wait for an unknown contact.", [({}, vitals.waiting_entries)]),
         ("estafette_open_requests", "API requests not dealt with to their end.", [({}, vitals.open_requests)]),
+        ("estafette_sends_held", "1 while a restore holds all sends.", [({}, float(vitals.sends_held))]),
         ("estafette_stopped_campaigns", "Campaigns that are stopped.", [({}, vitals.stopped_campaigns)]),
         (
             "estafette_troubled_campaigns",

@@ -185,6 +185,8 @@ def _day(moment: datetime, t: Words) -> object:
 def _held(why: str, t: Words) -> str:
     if why == Held.silent_hours:
         return t("inbox_silent_hours")
+    if why == Held.restored:
+        return t("inbox_restored")
     return t.skip(why)[0] if why in SkipReason.__members__ else why
 
 

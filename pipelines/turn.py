@@ -19,7 +19,7 @@ from pipelines.signals import look_at_events, look_back
 from pipelines.stop_if import stop_by_rule
 from pipelines.take_in import TakenIn, take_in
 from pipelines.unknown import settle_unknown
-from resources.hold import catch_up
+from resources.hold import catch_up, held
 from resources.home import Home
 from resources.ledger import Lease
 from resources.numbers import end_rests, rest_is_over
@@ -92,6 +92,10 @@ def turn(home: Home, lease: Lease, *, final: bool = False) -> Turn:
     """What is due now but sending and publishing: all of it, or of each campaign a portion."""
     now = home.clock()
     home.media.begin()
+    with home.ledger.read() as tx:
+        why = held(tx)
+    if why is not None:
+        home.say(why)
     taken = take_in(home, lease, now, final=final)
     left, entered = let_in(home, lease, now)
     settle(home, lease, now)

@@ -21,6 +21,7 @@ from sqlalchemy.dialects.sqlite import insert
 from journey.clock import to_us
 from journey.pacing import faster
 from journey.problems import EstafetteError
+from resources import hold
 from resources.analyst_db import connect
 from resources.home import Home
 from resources.ledger import US
@@ -59,6 +60,7 @@ class Vitals:
     senders: list[tuple[str, float, float, bool]] = field(default_factory=list)
     unread: dict[str, tuple[int, float]] = field(default_factory=dict)
     stopped_campaigns: int = 0
+    sends_held: bool = False
     troubled_campaigns: int = 0
     waiting_entries: int = 0
     open_requests: int = 0
@@ -96,7 +98,7 @@ def vitals(home: Home, present: datetime) -> Vitals:
             return int(tx.exec_driver_sql(query).scalar_one())
 
         held = tx.exec_driver_sql("SELECT name FROM lease WHERE until > ?", (wall,)).scalars().all()
-        queue = tx.exec_driver_sql(_QUEUE, (now, now)).all()
+        queue = [] if hold.held(tx) is not None else tx.exec_driver_sql(_QUEUE, (now, now)).all()
         senders = tx.exec_driver_sql(
             "SELECT name, pace, ceiling, slowed_at, stopped_at FROM sender ORDER BY name"
         ).all()
@@ -105,6 +107,7 @@ def vitals(home: Home, present: datetime) -> Vitals:
             queue={row[0]: (int(row[1]), max(0.0, (now - int(row[2])) / US)) for row in queue},
             senders=[(row.name, _pace(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
             unread=_unread(home, present),
+            sends_held=hold.held(tx) is not None,
             stopped_campaigns=number("SELECT count(*) FROM campaign WHERE stopped_at IS NOT NULL"),
             troubled_campaigns=number("SELECT count(*) FROM trouble"),
             waiting_entries=number("SELECT count(*) FROM waiting_entry"),

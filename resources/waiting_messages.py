@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from resources.hold import held, restored
 from resources.tables import sender as senders
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Messages that wait for one cause: a skip reason that holds, `silent_hours`, `template_hold` (Meta's, with the
-    template in `what`), `resting` (bulk, of a number of low quality), `due` (its time has not come), `again` (tried
-    again), `next`. Times in microseconds: `due_at`, when the first may go out where that is known; `expires_at`, when
-    the first is given up."""
+    """Messages that wait for one cause: a skip reason that holds, `silent_hours`, `restored`, `template_hold` (Meta's,
+    with the template in `what`), `resting` (bulk, of a number of low quality), `due` (its time has not come), `again`
+    (tried again), `next`. Times in microseconds: `due_at`, when the first may go out where that is known; `expires_at`,
+    when the first is given up."""
 
     why: str
     what: str | None
@@ -26,14 +27,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class StoppedSender:
-    """A sender that nothing goes out from, or no bulk (`resting`). `code` is Meta's, where one stopped it; `stopped_at`
-    in microseconds."""
+    """A sender that nothing goes out from, or no bulk (`resting`); or every sender, held since a restore (`restored`,
+    without a name). `code` is Meta's, where one stopped it; `stopped_at` in microseconds."""
 
     name: str
     code: int | None
     why: str
     stopped_at: int
     resting: bool = False
+    restored: bool = False
 
 
 _WAITING = """
@@ -66,10 +68,12 @@ def waiting(tx: sa.Connection, campaign: str, now: int) -> list[Waiting]:
 
 
 def stopped_senders(tx: sa.Connection) -> list[StoppedSender]:
-    """The senders that are stopped, or whose bulk rests, by name."""
+    """The senders that are stopped, or whose bulk rests, by name; first, that a restore holds them all."""
     held_back = sa.or_(senders.c.stopped_at.is_not(None), senders.c.paused_at.is_not(None))
     rows = tx.execute(sa.select(senders).where(held_back).order_by(senders.c.name)).all()
-    return [
+    why, found = held(tx), restored(tx)
+    whole = [] if why is None or found is None else [StoppedSender("", None, why, found.at, restored=True)]
+    return whole + [
         StoppedSender(row.name, row.stopped_code, row.stopped_why or "", row.stopped_at)
         if row.stopped_at is not None
         else StoppedSender(row.name, None, row.paused_why or "", row.paused_at, resting=True)

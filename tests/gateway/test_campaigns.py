@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from resources.hold import Restored, begin
 from tests.gateway.pages import Browser, browsing, make_user
 from tests.stage import OFFER, Stage, refused
 
@@ -292,6 +293,22 @@ def test_what_waits_says_why_and_a_stopped_sender_says_what_to_do(make_home: Mak
             said = plain((await browser.get(path)).text)
             assert "The sender main is stopped since 1 Dec 2026, 13:00" in said and "payment method" in said
             assert "estafette resume --sender main" in said
+
+    play(stage, scene)
+
+
+def test_what_a_restore_holds_is_said_with_the_way_on(make_home: Make) -> None:
+    stage = make_home()
+    stage.run()
+    with stage.home.ledger.write() as tx:
+        begin(tx, Restored(at=stage.us, since=stage.us - 60_000_000, lost=False), 2)
+
+    async def scene(browser: Browser) -> None:
+        for path in ("/", "/campaigns/offer"):
+            said = plain((await browser.get(path)).text)
+            assert "All sends are held since the restore of 1 Dec 2026, 13:00" in said
+            assert "estafette resume --all" in said
+        assert "they may have gone out before a restore; whoever lets the sends go decides 3" in said
 
     play(stage, scene)
 

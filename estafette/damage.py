@@ -1,0 +1,66 @@
+"""Damage: what `doctor` finds of the stores themselves, and what to do.
+
+What belongs here: looks at the ledger's file and at the lake's files. They change nothing.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from estafette.line import Line
+from journey.clock import civil_time, from_us, zone
+from resources import hold
+from resources.backup import damaged_files
+from resources.home import Home
+from resources.ledger_files import damage
+from resources.tables import lake_file
+
+DAMAGED = "Stop everything, then `estafette restore DIR` with the last backup; what is here is moved aside, not deleted"
+LOST = {
+    True: "Their messages have no text any more, nor can those that wait be sent: `estafette rebuild`, or a backup",
+    False: "`estafette rebuild` makes what landing files still say; else put it back from a backup",
+}
+SHOWN = 5  # lost files that are named
+
+
+def look_at_ledger(home: Home) -> Iterator[Line]:
+    """Whether it is whole and can be written, and whether a restore holds all sends."""
+    with home.ledger.write() as tx:
+        mode = str(tx.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+        why, found = hold.held(tx), hold.restored(tx)
+        in_doubt = hold.doubtful(tx)
+    wrong = damage(home.ledger)
+    if wrong:
+        yield Line("ledger", "FAIL", f"it is damaged: {wrong[0]}", DAMAGED)
+    else:
+        yield Line("ledger", "ok", f"opens, is whole and can be written ({mode})")
+    if why is not None and found is not None:
+        told = f"all sends are held since {_at(home, found.at)}; {in_doubt:,} messages may have gone out before"
+        yield Line("restore", "FAIL", told, "When sends may go on: estafette resume --all")
+
+
+def look_at_lake(home: Home) -> Iterator[Line]:
+    """The files that the ledger lists, and those that nobody lists."""
+    with home.ledger.read() as tx:
+        rows = tx.execute(sa.select(lake_file.c.path, lake_file.c.bytes, lake_file.c.dropped_at)).all()
+    lost = damaged_files(home.lake.root, [(row.path, row.bytes, row.dropped_at is None) for row in rows])
+    for name, wrong in lost[:SHOWN]:
+        yield Line("lake", "FAIL", f"{name}: {wrong}", LOST[name.split("/")[0] == "bodies"])
+    if len(lost) > SHOWN:
+        yield Line("lake", "FAIL", f"and {len(lost) - SHOWN:,} more files", "`estafette rebuild` lists them all")
+    known = {row.path for row in rows}
+    orphans = [
+        path for path in home.lake.root.rglob("*.parquet") if path.relative_to(home.lake.root).as_posix() not in known
+    ]
+    if not lost:
+        of_crashes = f"; {len(orphans):,} left by crashes, which go by themselves" if orphans else ""
+        yield Line("lake", "ok", f"{len(rows):,} files{of_crashes}")
+    if not home.paths.analytics.exists() and home.contacts.loaded():
+        yield Line(
+            "analysts", "warn", "analytics.duckdb is not there", "The next pass makes it, or `estafette rebuild`"
+        )
+
+
+def _at(home: Home, us: int) -> datetime:
+    return civil_time(from_us(us), zone(home.project.settings.timezone)).replace(microsecond=0)

@@ -1,0 +1,61 @@
+"""Trouble with the disk, said as such: full, read-only, not ours to write, or damaged.
+
+What belongs here: knowing it again in whatever a library made of it. SQLite, Polars, DuckDB and Dagster each wrap what
+the system said in an error of their own.
+"""
+
+import errno
+
+from journey.problems import EstafetteError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_SAID = (
+    (("no space left", "disk is full", "disk quota"), "full"),
+    (("readonly database", "read-only file system", "permission denied", "attempt to write a readonly"), "closed"),
+    (("malformed", "file is not a database"), "damaged"),
+    (("disk i/o error", "input/output error"), "broken"),
+)
+_SENTENCES = {
+    "full": (
+        "the disk is full",
+        "Make room, then run it again: nothing is lost, and nobody gets a message twice",
+    ),
+    "closed": (
+        "the project's data can't be written: the disk or the folder is read-only",
+        "Mend the permissions or the mount, then run it again: nothing is lost",
+    ),
+    "damaged": (
+        "the ledger is damaged",
+        "Stop everything, then `estafette restore DIR` with the last backup; `estafette doctor` says more",
+    ),
+    "broken": (
+        "the disk does not answer as it should",
+        "Look after the disk first; `estafette doctor` says afterwards what is damaged",
+    ),
+}
+
+
+def disk_trouble(error: BaseException) -> EstafetteError | None:
+    """What the disk has to do with an error, as a sentence; None: nothing."""
+    waiting, met = [error], set[int]()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in met:
+            continue
+        met.add(id(one))
+        kind = _kind(one)
+        if kind is not None:
+            message, mend = _SENTENCES[kind]
+            where = str(one.filename) if isinstance(one, OSError) and one.filename else ""
+            return EstafetteError(message, where=where, mend=mend)
+        causes = (one.__cause__, getattr(one, "user_exception", None), one.__context__)
+        waiting += [cause for cause in causes if isinstance(cause, BaseException)]
+    return None
+
+
+def _kind(error: BaseException) -> str | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return "full" if error.errno in _FULL else "closed" if error.errno in _CLOSED else None
+    text = str(error).lower()
+    return next((kind for words, kind in _SAID if any(word in text for word in words)), None)
