@@ -110,7 +110,11 @@ def slower(pace: float) -> float:
 
 
 def faster(pace: float, ceiling: float, seconds_since_slowed: float) -> float:
-    """The pace `seconds_since_slowed` after the last slow-down: a twentieth of the ceiling more each five seconds."""
+    """The pace `seconds_since_slowed` after the last slow-down: a twentieth of the ceiling more each five seconds.
+    Where that lies ahead the clock was set back, and nobody knows how long ago it was: Meta says so if it is too
+    fast."""
+    if seconds_since_slowed < 0:
+        return ceiling
     steps = int(seconds_since_slowed / RECOVER_SECONDS)
     return min(ceiling, pace + steps * FASTER * ceiling)
 

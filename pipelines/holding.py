@@ -26,7 +26,7 @@ _OF_TEMPLATE = "SELECT m.id FROM message m WHERE m.state IN ('planned', 'held') 
 _DUE = "SELECT m.id FROM message m WHERE m.state = 'held' AND m.held_why = 'silent_hours' AND m.due_at <= ?"
 _BODIES = {"id": pl.Int64, "body_file": pl.Int64, "body_row": pl.Int64}
 _MEDIA = """SELECT m.id, m.body_file, m.body_row FROM message m
-  WHERE m.state = 'held' AND m.held_why = ? AND m.not_before <= ?"""
+  WHERE m.state = 'held' AND m.held_why = ? AND m.not_before NOT BETWEEN ? + 1 AND ? + 600000000"""
 _TIMED = {
     "id": pl.Int64,
     "contact_id": pl.String,
@@ -68,7 +68,7 @@ def wait_is_over(tx: sa.Connection, now: int, wall: int) -> bool:
     asked: list[tuple[str, Any]] = [
         (_DUE, (now,)),
         (_SILENT, {"now": now}),
-        (_MEDIA, (SkipReason.media_unreachable.value, wall)),
+        (_MEDIA, (SkipReason.media_unreachable.value, wall, wall)),
         (_OVER, (now,)),
     ]
     if any(tx.exec_driver_sql(f"{query} LIMIT 1", params).first() is not None for query, params in asked):
@@ -190,7 +190,7 @@ def _try_media_again(home: Home, lease: Lease, now: datetime) -> int:
     query = (
         f"{_MEDIA} OR (m.state = 'held' AND m.held_why = ? AND m.error_code IS NULL)" if home.clock.turned else _MEDIA
     )
-    held = home.ledger.frame(query, _BODIES, (media.value, wall, *[media.value] * home.clock.turned))
+    held = home.ledger.frame(query, _BODIES, (media.value, wall, wall, *[media.value] * home.clock.turned))
     if held.is_empty():
         return 0
     found = still_unreachable(home, held)

@@ -166,6 +166,7 @@ def much_to_send(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.
 
 def held_and_waiting(home: Home, instance: dg.DagsterInstance) -> tuple[bool, int]:
     """Whether a pass is at work (whoever runs it), and how many runs of it are on their way."""
+    home.ledger.cut_leases()
     held = any(lease.name == PASS for lease in home.ledger.leases())
     return held, _runs(instance, "one_pass", ACTIVE)
 

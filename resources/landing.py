@@ -106,8 +106,9 @@ def _is_pending(stat: FileStat, cursor: Cursor | None, wall: float) -> bool:
 
 
 def is_quiet(stat: FileStat, wall: float) -> bool:
-    """Whether a file has not grown for a while."""
-    return wall - stat.mtime_ns / 1e9 >= QUIET
+    """Whether a file has not grown for a while. One that grew at a time which is still to come did so before the clock
+    was set back."""
+    return abs(wall - stat.mtime_ns / 1e9) >= QUIET
 
 
 class Landing:

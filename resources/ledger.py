@@ -40,6 +40,9 @@ LOOK_MS = 8
 """How long a writer waits for the lock, and how long one look of it at the lock takes: waits of 1, 2 and 5 ms."""
 
 LEASE_SECONDS = 30.0
+LONGEST_LEASE = 600.0
+"""Seconds: one that ends later still was taken before the clock was set back, and lasts no longer than any other."""
+
 PASS = "pass"  # noqa: S105 - the name of a lease
 WANTED = "wanted:"
 US = 1_000_000
@@ -207,6 +210,8 @@ class Ledger:
         with self.write() as tx:
             row = tx.execute(sa.select(tables.lease).where(tables.lease.c.name == name)).one_or_none()
             if row is not None and row.until > now:
+                if row.until > now + int(LONGEST_LEASE * US):
+                    self._cut(tx, now)
                 return None
             token = 1 if row is None else row.token + 1
             values = {"holder": holder, "token": token, "until": now + int(seconds * US), "note": note}
@@ -240,6 +245,21 @@ class Ledger:
         with self.read() as tx:
             rows = tx.execute(sa.select(tables.lease).where(tables.lease.c.until > now)).all()
         return [LeaseRow(r.name, r.holder, r.token, r.until / US, r.note) for r in rows]
+
+    def cut_leases(self) -> None:
+        """Where the clock was set back, let every lease end when any other would: whoever is alive renews it, and
+        whoever is not keeps nobody waiting for hours."""
+        now = int(self.wall() * US)
+        with self.read() as tx:
+            late = tx.execute(sa.select(tables.lease.c.name).where(tables.lease.c.until > now + LONGEST_LEASE * US))
+            if late.first() is None:
+                return
+        with self.write() as tx:
+            self._cut(tx, now)
+
+    def _cut(self, tx: sa.Connection, now: int) -> None:
+        late = tables.lease.c.until > now + int(LONGEST_LEASE * US)
+        tx.execute(tables.lease.update().where(late).values(until=now + int(LEASE_SECONDS * US)))
 
     def _check(self, tx: sa.Connection, lease: Lease) -> None:
         token = tx.exec_driver_sql("SELECT token FROM lease WHERE name = ?", (lease.name,)).scalar()

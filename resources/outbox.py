@@ -73,7 +73,9 @@ class Turn:
     skipped: int
 
 
-_CANDIDATES = """
+# No wait is longer than ten minutes (wall): one that ends later began before the clock was set back.
+_MAY_NOW = "m.not_before NOT BETWEEN ? + 1 AND ? + 600000000"
+_CANDIDATES = f"""
 SELECT m.priority, m.due_at, m.id, m.uid, m.copy, m.category, m.body_file, m.body_row, m.expires_at, m.held_why,
        m.campaign, m.kind, m.contact_id, m.phone, m.price, m.currency, m.window_until,
        sc.scope AS contact_scope, sp.scope AS phone_scope,
@@ -86,7 +88,7 @@ LEFT JOIN suppression sc ON sc.subject = 'contact:' || m.contact_id
 LEFT JOIN suppression sp ON sp.subject = 'phone:' || m.phone
 LEFT JOIN unreachable u ON u.phone = m.phone
 WHERE m.sender = ? AND m.campaign = ? AND m.state = 'planned' AND m.priority <= ? AND m.due_at <= ?
-  AND m.not_before <= ? AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL AND m.share % ? = ?
+  AND {_MAY_NOW} AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL AND m.share % ? = ?
 ORDER BY m.priority, m.due_at, m.id
 LIMIT ?
 """
@@ -198,7 +200,7 @@ class Outbox:
         rows: list[sa.Row[Any]] = []
         capped = now - CAPPED // timedelta(microseconds=1)
         for name in names:
-            params = (capped, self.sender, name, most, now, wall, now, self.shares, self.share, want)
+            params = (capped, self.sender, name, most, now, wall, wall, now, self.shares, self.share, want)
             rows += tx.exec_driver_sql(_CANDIDATES, params).all()
         return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
 
@@ -370,7 +372,7 @@ def _slow_down(tx: sa.Connection, sender: str, ids: Sequence[int], now: int, wal
     """Halve the pace, once for all refusals of what was sent before the last slow-down."""
     stamped = select_in(tx, "SELECT max(attempted_wall) AS latest FROM message WHERE id IN :ids", ids)
     row = tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none()
-    if row is None or (row.slowed_at is not None and (stamped[0].latest or 0) <= row.slowed_at):
+    if row is None or (row.slowed_at is not None and (stamped[0].latest or 0) <= row.slowed_at <= wall):
         return
     since = None if row.slowed_at is None else (wall - row.slowed_at) / US
     pace = row.ceiling if since is None else faster(row.pace, row.ceiling, since)
@@ -438,8 +440,8 @@ def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None =
         return {
             row.name: int(
                 tx.exec_driver_sql(
-                    f"SELECT count(*) FROM (SELECT 1 {_CLAIMABLE} AND m.not_before <= ? LIMIT 100000)",
-                    (row.name, highest(row), now, now, wall),
+                    f"SELECT count(*) FROM (SELECT 1 {_CLAIMABLE} AND {_MAY_NOW} LIMIT 100000)",
+                    (row.name, highest(row), now, now, wall, wall),
                 ).scalar_one()
             )
             for row in running

@@ -1,6 +1,7 @@
 """Lanes beside one another: whose they are, when they start, and what is said of them."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_what_a_dead_lane_had_stamped_becomes_unknown_once_its_lease_is_over(hom
 
 
 def test_what_must_wait_for_another_try_is_not_waiting_now(home: Path) -> None:
-    sql(home, "UPDATE message SET not_before = 9000000000000000 WHERE sender = 'main'")
+    sql(home, "UPDATE message SET not_before = ? WHERE sender = 'main'", (int(time.time()) + 300) * 1_000_000)
     opened = open_home(home)
     assert waiting(opened) == {"second": 20}
     opened.close()

@@ -472,7 +472,7 @@ def test_waits_for_one_person_use_up_no_try_of_faults(make_home):
 def test_the_claim_walks_the_queue_in_its_order_and_looks_up_what_else_it_asks(make_home):
     stage = planned(make_home, 1)
     with stage.home.ledger.read() as tx:
-        params = (0, "main", "offer", 99, stage.us, 0, stage.us, 1, 0, 100)
+        params = (0, "main", "offer", 99, stage.us, 0, 0, stage.us, 1, 0, 100)
         plan = [str(row[-1]) for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {outbox_module._CANDIDATES}", params)]
     assert plan[0] == "SEARCH m USING INDEX message_queue (sender=? AND campaign=? AND priority<?)"
     assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line], plan
