@@ -157,7 +157,7 @@ def test_a_campaigns_page_renews_itself_and_keeps_what_was_opened(tab: Open, sho
     here = tab("olga")
     here.page.clock.install()
     page = here.go("/campaigns/offer")
-    page.get_by_text("The same as a table").click()
+    page.locator(".journey summary").first.click()
     page.get_by_label("Fit the whole picture in").check()
     expect(page.locator(".badge").first).to_have_text("live")
     with shop.stage.home.ledger.write() as tx:
