@@ -8,9 +8,11 @@ import asyncio
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY_TIMEOUT = 30.0  # seconds until a body is there
-MOST_AT_ONCE = 256_000_000  # bytes of bodies that are being read, of all requests together
+MOST_AT_ONCE = 128_000_000  # bytes of bodies that came, of all requests that are not answered yet
+_HELD = "estafette.held"
 
 
 class Refused(Exception):
@@ -38,11 +40,25 @@ def refuse(status: int, sentence: str, *, unread: bool = False) -> Response:
 
 
 class Bodies:
-    """How much of bodies is being read. Anyone may begin a delivery of 3 MB, from as many connections as they like: the
-    memory is bounded, and who comes too late had better come again."""
+    """How much memory the bodies hold of requests that are not answered yet. Anyone may begin a delivery of 3 MB, on as
+    many connections as they like: what comes when there is no room had better come again."""
 
     def __init__(self, most: int = MOST_AT_ONCE) -> None:
         self.most, self.held = most, 0
+
+
+class HoldBodies:
+    """Gives back, at the end of a request, what its body held."""
+
+    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
+        self._app, self._bodies = app, bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held = scope[_HELD] = [0]
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._bodies.held -= held[0]
 
 
 async def read_body(request: Request, most: int, seconds: float = BODY_TIMEOUT) -> bytes:
@@ -68,16 +84,15 @@ async def _body(request: Request, most: int) -> bytes | None:
     if length.isdigit() and int(length[:12]) > most:
         return None
     bodies: Bodies = request.app.state.bodies
+    held: list[int] = request.scope[_HELD]
     chunks, size = [], 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            bodies.held += len(chunk)
-            if size > most:
-                return None
-            if bodies.held > bodies.most:
-                raise Refused(503, "Too much is coming in at this moment.", unread=True, retry_after=5)
-            chunks.append(chunk)
-    finally:
-        bodies.held -= size
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            return None
+        held[0] += len(chunk)
+        bodies.held += len(chunk)
+        if bodies.held > bodies.most:
+            raise Refused(503, "Too much is coming in at this moment.", unread=True, retry_after=5)
+        chunks.append(chunk)
     return b"".join(chunks)

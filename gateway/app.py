@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from gateway.access import Access
-from gateway.answers import Bodies, Refused, refuse
+from gateway.answers import Bodies, HoldBodies, Refused, refuse
 from gateway.api import api_routes
 from gateway.api_page import api_page_routes
 from gateway.campaigns import campaign_routes
@@ -68,6 +68,7 @@ def create_app(
     app.state.watch = Watch(store)
     app.state.bodies = Bodies()
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(HoldBodies, bodies=app.state.bodies)
     app.include_router(webhook_routes(webhooks, clock, app_secret, verify_token))
     app.include_router(api_routes(store, requests, events))
     app.include_router(link_routes(store, events, clock))
