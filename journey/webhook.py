@@ -79,7 +79,7 @@ class _Reader:
 
     def parsed(self) -> Parsed:
         return Parsed(
-            statuses=_frame(shapes.STATUSES, self.statuses),
+            statuses=_with_phones(_frame(shapes.STATUSES, self.statuses)),
             inbound=_frame(shapes.INBOUND, self.inbound),
             preferences=_frame(shapes.PREFERENCES, self.preferences),
             identities=_frame(shapes.IDENTITIES, self.identities),
@@ -214,6 +214,15 @@ def _unwrapped(line: object) -> object:
         return line
     body = line["body"]
     return walk.load(body) if isinstance(body, str) else body
+
+
+def _with_phones(statuses: pl.DataFrame) -> pl.DataFrame:
+    """Statuses with `recipient_id` (a wa_id is digits without +; some senders of webhooks write one) and `phone`."""
+    bare = pl.col("phone").str.strip_chars().str.strip_prefix("+")
+    recipient = pl.when(bare != "").then(bare)
+    return statuses.with_columns(
+        recipient_id=recipient, phone=pl.when(recipient.str.contains("^[0-9]{5,15}$")).then(pl.lit("+") + recipient)
+    )
 
 
 def _frame(schema: shapes.Schema, found: list[Row]) -> pl.DataFrame:

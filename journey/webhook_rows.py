@@ -15,6 +15,9 @@ Where = tuple[int, int | None, str | None, str | None]  # line, received_at in m
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_NAMELESS = "an empty id, status or value"
+_NO_ERROR = (None, None, None)
+_NO_PRICING = (None, None, None, None)
 _YEAR_10000 = 253_402_300_800
 _LIMITS = ("current_limit", "max_daily_conversations_per_business", "max_daily_conversation_per_phone")
 ABOUT_TEMPLATES = {
@@ -26,19 +29,25 @@ ABOUT_TEMPLATES = {
 
 
 def status(where: Where, status: shapes.Status) -> Row:
+    """`phone` stands for `recipient_id` as it was written; `webhook` makes both of it, for all rows at once."""
     pricing, conversation = status.pricing, status.conversation
-    recipient = _bare(status.recipient_id)
+    wamid, word, errors = status.id, status.status, status.errors
+    if not wamid.strip() or not word.strip():
+        raise ValueError(_NAMELESS)
+    code, title, details = error(errors) if errors else _NO_ERROR
     return (
         *where,
-        _named(status.id),
-        _named(status.status),
+        wamid,
+        word,
         _microseconds(status.timestamp),
-        recipient,
-        _phone(recipient),
+        None,
+        status.recipient_id,
         status.recipient_user_id,
         status.biz_opaque_callback_data,
-        *error(status.errors),
-        *((pricing.category, pricing.type, pricing.pricing_model, pricing.billable) if pricing else (None,) * 4),
+        code,
+        title,
+        details,
+        *((pricing.category, pricing.type, pricing.pricing_model, pricing.billable) if pricing else _NO_PRICING),
         conversation.id if conversation else None,
         conversation.origin.type if conversation and conversation.origin else None,
     )
@@ -217,6 +226,8 @@ def word(mapping: dict[str, object], key: str) -> str | None:
 def _microseconds(seconds: shapes.Seconds) -> int:
     """Unix seconds, as text or number, in microseconds."""
     if isinstance(seconds, str):
+        if len(seconds) == 10 and seconds.isascii() and seconds.isdigit():  # as Meta writes it
+            return int(seconds) * 1_000_000
         if not (seconds.isascii() and seconds.isdigit()):
             raise ValueError(f"the timestamp {seconds[:40]!r} is not a number of seconds")
         seconds = int(seconds[:20])
@@ -227,7 +238,7 @@ def _microseconds(seconds: shapes.Seconds) -> int:
 
 def _named(value: str) -> str:
     if not value.strip():
-        raise ValueError("an empty id, status or value")
+        raise ValueError(_NAMELESS)
     return value
 
 

@@ -7,11 +7,14 @@ What we have already is known by the ledger itself (a status by its message, an 
 comes twice, in another order or in another file changes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+import msgspec
 import polars as pl
+import sqlalchemy as sa
 
 from journey.clock import from_us, to_us
 from journey.codes import MARKETING_STOPPED, explain
@@ -29,11 +32,11 @@ from resources.forgotten import apart
 from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.landing import FileStat
-from resources.ledger import Lease, chunks, select_in
+from resources.ledger import BULK, Lease, chunks, select_in
 from resources.numbers import take_in_numbers
-from resources.quarantine import put_aside
+from resources.quarantine import put_aside, put_aside_in_bulk
 from resources.sharing import note_others
-from resources.statuses import REFUSED_MARKETING, Folded
+from resources.statuses import REFUSED_MARKETING
 
 MESSAGE_EVENTS: dict[str, pl.DataType] = {
     "wamid": pl.String(),
@@ -46,12 +49,15 @@ MESSAGE_EVENTS: dict[str, pl.DataType] = {
     "pricing_category": pl.String(),
     "pricing_type": pl.String(),
 }
-_ANEW = """SELECT id, uid FROM message WHERE state IN ('planned', 'held') AND uid IN :ids
-UNION ALL SELECT id, uid FROM message WHERE state IN ('attempted', 'unknown') AND uid IN :ids"""
+_ANEW = """SELECT uid, id FROM message WHERE state IN ('planned', 'held') AND uid IN {}
+UNION ALL SELECT uid, id FROM message WHERE state IN ('attempted', 'unknown') AND uid IN {}"""
 """A message that is not settled, by its uid: a restored ledger may know it by another id than its statuses."""
-
-LINES = 4_000
-"""Lines of the log that are dealt with together: some 5,000 statuses, which is one transaction's worth."""
+_BY_ID = {"by_callback": pl.Int64, "uid": pl.Int64, "its_wamid": pl.String}
+_BY_WAMID = {"wamid": pl.String, "by_wamid": pl.Int64}
+_BY_UID = {"uid": pl.Int64, "by_uid": pl.Int64}
+_EARLY = {"wamid": pl.String, "status": pl.String}
+_HAVE = {"message_id": pl.Int64, **{f"had_{one.value}": pl.Int64 for one in Status}}
+_HAD = f"SELECT id, {', '.join(f'{one.value}_at' for one in Status)} FROM message WHERE id IN {{}}"
 
 
 @dataclass
@@ -88,15 +94,14 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
 
 def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final: bool, taken: TakenWebhooks) -> None:
     for chunk in readable(home.landing.chunks(stat, home.wall(), final)):
-        parts = list(chunks(len(chunk.lines), LINES)) or [slice(0, 0)]
-        for part in parts:
-            last = part.stop == len(chunk.lines)
-            bad = deal_with(home, lease, stat, chunk.lines[part], now, taken)
-            with home.ledger.write(lease) as tx:
-                taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
-                if last:
-                    home.landing.save(tx, chunk.cursor, to_us(now))
-            taken.lines += part.stop - part.start
+        bad = deal_with(home, lease, stat, chunk.lines, now, taken)
+        if bad.height > BULK:
+            taken.quarantined += put_aside_in_bulk(home.ledger, lease, "webhooks", stat.shown, bad, now)
+            bad = bad.clear()
+        with home.ledger.write(lease) as tx:
+            taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
+            home.landing.save(tx, chunk.cursor, to_us(now))
+        taken.lines += len(chunk.lines)
     if taken.late:  # the log says it in full
         erase_messages(home.landing, stat, taken.late, lease)
         taken.late = set()
@@ -130,99 +135,73 @@ def deal_with(
 
 
 def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
-    """Fold statuses and record each once, 5,000 a transaction. Gives how many were new."""
-    new, installation = 0, home.ledger.meta("installation") or ""
-    for part in chunks(parsed.statuses.height):
-        matched = _match(home, parsed.statuses[part])
-        fresh = _fresh(home, matched)
-        if fresh.is_empty():
-            continue
-        events = fresh.select(
-            "wamid",
-            "message_id",
-            "status",
-            "status_at",
-            pl.col("received_at").fill_null(pl.lit(now, MESSAGE_EVENTS["received_at"])),
-            "error_code",
-            "error_title",
-            "pricing_category",
-            "pricing_type",
-        )
-        ours = events.filter(pl.col("message_id").is_not_null())
-        stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
-        if stopped.height:  # before the fold, after which a crash would leave them known and done
-            _marketing_stopped(home, lease, stopped, now)
-        file = home.lake.put("message_events", events, at="received_at")
-        early = events.with_columns(fresh["uid"]).filter(pl.col("message_id").is_null())
-        with home.ledger.write(lease) as tx:
-            home.lake.register(tx, file)
-            statuses.fold(tx, [Folded(*row) for row in _rows(ours)], to_us(now))
-            note_others(tx, fresh.filter(pl.col("message_id").is_null()), installation, now)
-            statuses.keep_early(
-                tx,
-                [
-                    {
-                        "wamid": wamid,
-                        "status": status,
-                        "status_at": to_us(min(at, now)),
-                        "received_at": to_us(received),
-                        "error_code": code,
-                        "error_title": title,
-                        "uid": uid,
-                    }
-                    for wamid, status, at, received, code, title, uid in early.select(
-                        "wamid", "status", "status_at", "received_at", "error_code", "error_title", "uid"
-                    ).iter_rows()
-                ],
-            )
-        new += fresh.height
-    return new
+    """Fold statuses and record each once, those of 5,000 messages a transaction. Gives how many were new."""
+    fresh = _fresh(home, _match(home, parsed.statuses))
+    if fresh.is_empty():
+        return 0
+    fresh = fresh.with_columns(pl.col("received_at").fill_null(pl.lit(now, MESSAGE_EVENTS["received_at"])))
+    ours = fresh.filter(pl.col("message_id").is_not_null()).sort("message_id", maintain_order=True)
+    ours = ours.with_columns(place=pl.col("message_id").rle_id().cast(pl.Int64))
+    strange = fresh.filter(pl.col("message_id").is_null()).with_row_index("place", ours["message_id"].n_unique())
+    whole = pl.concat([ours, strange.with_columns(pl.col("place").cast(pl.Int64)).select(ours.columns)])
+    parts = whole.with_columns(part=pl.col("place") // BULK).partition_by("part", maintain_order=True)
+    for one in chunks(len(parts), 1):
+        _write(home, lease, parts[one.start], now)
+    return fresh.height
 
 
-def _rows(ours: pl.DataFrame) -> Iterator[tuple[int, str, str, int, int | None, str | None]]:
-    for message_id, wamid, status, at, code, title in ours.select(
-        "message_id", "wamid", "status", "status_at", "error_code", "error_title"
-    ).iter_rows():
-        yield message_id, wamid, status, to_us(at), code, title or (explain(code).title if code is not None else None)
+def _write(home: Home, lease: Lease, fresh: pl.DataFrame, now: datetime) -> None:
+    """Fold and record statuses that say something new, in one transaction."""
+    ours = fresh.filter(pl.col("message_id").is_not_null())
+    strange = fresh.filter(pl.col("message_id").is_null())
+    stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
+    if stopped.height:  # before the fold, after which a crash would leave them known and done
+        _marketing_stopped(home, lease, stopped, now)
+    file = home.lake.put("message_events", fresh.select(list(MESSAGE_EVENTS)), at="received_at")
+    titles = {code: explain(code).title for code in ours["error_code"].drop_nulls().unique()}
+    title = pl.col("error_code").replace_strict(titles, default=None, return_dtype=pl.String)
+    folded = ours.select(
+        pl.col("status_at").to_physical() if one == "status_at" else one
+        for one in statuses.FOLDED
+        if one != "error_title"
+    ).with_columns(error_title=ours.select(pl.coalesce(pl.col("error_title").replace("", None), title)).to_series())
+    early = strange.select(
+        "wamid", "status", pl.min_horizontal("status_at", pl.lit(now)).to_physical(),
+        pl.col("received_at").to_physical(), "error_code", "error_title", "uid",
+    )  # fmt: skip
+    installation = home.ledger.meta("installation") or ""
+    with home.ledger.write(lease) as tx:
+        home.lake.register(tx, file)
+        statuses.fold(tx, folded, to_us(now))
+        note_others(tx, strange, installation, now)
+        statuses.keep_early(tx, early.rows(named=True))
 
 
-def _match(home: Home, part: pl.DataFrame) -> pl.DataFrame:
+def _match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
     """Adds `message_id`: by wamid, else by what we sent along: the message's id, checked by its uid, whatever the
     epoch; where a restored ledger has given the message another id, by the uid. And `uid`, where what was sent along
     says one."""
     prefix = home.installation_prefix()
-    own = part.with_columns(
-        mine=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(
-            pl.col("callback").str.strip_prefix(prefix + ":")
-        )
-    ).with_columns(
-        claimed=pl.col("mine").str.split(":").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
-        uid=pl.col("mine").str.split(":").list.get(2, null_on_oob=True).cast(pl.Int64, strict=False),
+    mine = pl.col("callback").str.strip_prefix(prefix + ":").str.split(":")
+    own = told.with_columns(mine=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(mine)).with_columns(
+        claimed=pl.col("mine").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
+        uid=pl.col("mine").list.get(2, null_on_oob=True).cast(pl.Int64, strict=False),
     )
-    ids = own.get_column("claimed").drop_nulls().unique().to_list()
-    wamids = own.get_column("wamid").unique().to_list()
     with home.ledger.read() as tx:
-        by_id = select_in(tx, "SELECT id, uid FROM message WHERE id IN :ids", ids)
-        by_wamid = select_in(tx, "SELECT id, wamid FROM message WHERE wamid IN :ids", wamids)
-        found = {int(row.uid) for row in by_id} | {None}
-        uids = [uid for uid in own.get_column("uid").unique().to_list() if uid not in found]
-        again = select_in(tx, _ANEW, uids) if uids else []
-    known = pl.DataFrame(
-        [(r.id, r.uid, r.id) for r in by_id],
-        schema={"claimed": pl.Int64, "uid": pl.Int64, "by_callback": pl.Int64},
-        orient="row",
-    )
-    anew = pl.DataFrame(
-        [(r.uid, r.id) for r in again], schema={"uid": pl.Int64, "by_uid": pl.Int64}, orient="row"
-    ).unique("uid", keep="first")
-    named = pl.DataFrame(
-        [(r.wamid, r.id) for r in by_wamid], schema={"wamid": pl.String, "by_wamid": pl.Int64}, orient="row"
-    )
+        by_id = _asked(home, tx, "SELECT id, uid, wamid FROM message WHERE id IN {}", _BY_ID, own["claimed"])
+        by_id = by_id.with_columns(claimed="by_callback")
+        own = own.join(by_id, on=["claimed", "uid"], how="left", maintain_order="left")
+        # Mostly the message that is named bears the wamid. No other has it then.
+        known = (pl.col("its_wamid") == pl.col("wamid")).fill_null(False)
+        open_ = own.filter(~known)
+        by_wamid = _asked(home, tx, "SELECT wamid, id FROM message WHERE wamid IN {}", _BY_WAMID, open_["wamid"])
+        unfound = open_.filter(~pl.col("uid").is_in(by_id["uid"].implode()))["uid"]
+        anew = _asked(home, tx, _ANEW, _BY_UID, unfound).unique("uid", keep="first", maintain_order=True)
     return (
-        own.join(known, on=["claimed", "uid"], how="left", maintain_order="left")
-        .join(anew, on="uid", how="left", maintain_order="left")
+        own.join(anew, on="uid", how="left", maintain_order="left")
         .with_columns(by_callback=pl.coalesce("by_callback", "by_uid"))
-        .join(named, on="wamid", how="left", maintain_order="left")
+        .join(by_wamid, on="wamid", how="left", maintain_order="left")
+        .with_columns(by_wamid=pl.when(known).then("claimed").otherwise("by_wamid"))
         # One message a wamid, also where only one of its statuses says whose it is.
         .with_columns(message_id=pl.coalesce("by_wamid", pl.col("by_callback").drop_nulls().first().over("wamid")))
     )
@@ -233,18 +212,28 @@ def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:
     once = matched.sort("status_at", maintain_order=True).unique(
         subset=["message_id", "wamid", "status"], keep="first", maintain_order=True
     )
-    ids = once.get_column("message_id").drop_nulls().unique().to_list()
-    strange = once.filter(pl.col("message_id").is_null()).get_column("wamid").unique().to_list()
+    strange = once.filter(pl.col("message_id").is_null())["wamid"]
     with home.ledger.read() as tx:
-        rows = select_in(tx, "SELECT id, sent_at, delivered_at, read_at, failed_at FROM message WHERE id IN :ids", ids)
-        early = select_in(tx, "SELECT wamid, status FROM early_status WHERE wamid IN :ids", strange)
-    have = {(r.id, s.value) for r in rows for s in Status if getattr(r, f"{s.value}_at") is not None}
-    kept = {(r.wamid, r.status) for r in early}
-    seen = [
-        (message_id, status) in have if message_id is not None else (wamid, status) in kept
-        for message_id, wamid, status in once.select("message_id", "wamid", "status").iter_rows()
-    ]
-    return once.filter(~pl.Series(seen, dtype=pl.Boolean))
+        had = _asked(home, tx, _HAD, dict(_HAVE), once["message_id"])
+        early = _asked(home, tx, "SELECT wamid, status FROM early_status WHERE wamid IN {}", _EARLY, strange)
+    once = once.join(had, on="message_id", how="left", maintain_order="left")
+    once = once.join(early.with_columns(kept=True), on=["wamid", "status"], how="left", maintain_order="left")
+    ours = pl.coalesce(
+        pl.when(pl.col("status") == one.value).then(pl.col(f"had_{one.value}").is_not_null()) for one in Status
+    )
+    seen = pl.when(pl.col("message_id").is_not_null()).then(ours).otherwise("kept")
+    return once.filter(~seen.fill_null(False))
+
+
+def _asked(
+    home: Home, tx: sa.Connection, query: str, columns: Mapping[str, Any], values: pl.Series
+) -> pl.DataFrame:  # fmt: skip
+    """What a query (`{}`: these values) says, as a frame of `columns`."""
+    wanted = values.drop_nulls().unique()
+    if wanted.is_empty():
+        return pl.DataFrame(schema=dict(columns))
+    listed = {"ids": msgspec.json.encode(wanted.to_list()).decode()}
+    return home.ledger.frame(query.replace("{}", "(SELECT value FROM json_each(:ids))"), columns, listed, tx)
 
 
 def _marketing_stopped(home: Home, lease: Lease, failed: pl.DataFrame, now: datetime) -> None:

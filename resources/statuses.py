@@ -7,10 +7,10 @@ A delivered or read beats failed; the time of a status is Meta's, but never befo
 moment it was taken in. What comes before its message's wamid is known waits in `early_status`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 
 from journey.codes import MARKETING_STOPPED, UNDELIVERABLE
@@ -23,71 +23,68 @@ REFUSED_MARKETING = "refused_131050"
 """The cause of an opt-out that is in force and not with the contact yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """One status of one of our messages. Times in microseconds since 1970 UTC."""
-
-    message_id: int
-    wamid: str
-    status: str
-    status_at: int
-    error_code: int | None
-    error_title: str | None
-
-
-# Parameters of each: at, wamid, code, title, id. A row that is not there, or has the status already, changes nothing.
-_AT = "MAX(:at, COALESCE(attempted_at, :at))"
-# Accepted no later than any status says: the same whichever of them, or the answer, comes first.
-_KNOWN = f"""accepted_at = MIN({_AT}, COALESCE(accepted_at, {_AT})), attempted_at = COALESCE(attempted_at, :at),
-    wamid = COALESCE(wamid, :wamid), held_why = NULL"""
-_FOLD = {
-    Status.sent: f"""UPDATE message SET sent_at = {_AT}, {_KNOWN},
-        error_code = CASE WHEN failed_at IS NULL THEN NULL ELSE error_code END,
-        error_title = CASE WHEN failed_at IS NULL THEN NULL ELSE error_title END, state = CASE
-        WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered'
-        WHEN failed_at IS NOT NULL THEN 'failed' ELSE 'sent' END
-        WHERE id = :id AND sent_at IS NULL""",
-    Status.delivered: f"""UPDATE message SET delivered_at = {_AT}, {_KNOWN}, error_code = NULL, error_title = NULL,
-        state = CASE WHEN read_at IS NOT NULL THEN 'read' ELSE 'delivered' END
-        WHERE id = :id AND delivered_at IS NULL""",
-    Status.read: f"""UPDATE message SET read_at = {_AT}, {_KNOWN}, error_code = NULL, error_title = NULL, state = 'read'
-        WHERE id = :id AND read_at IS NULL""",
-    Status.failed: f"""UPDATE message SET failed_at = {_AT}, {_KNOWN},
-        error_code = CASE WHEN COALESCE(read_at, delivered_at) IS NULL THEN :code ELSE error_code END,
-        error_title = CASE WHEN COALESCE(read_at, delivered_at) IS NULL THEN :title ELSE error_title END,
-        state = CASE WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered'
-        ELSE 'failed' END
-        WHERE id = :id AND failed_at IS NULL""",
+#: Statuses of messages of ours. Times in microseconds since 1970 UTC.
+FOLDED: Mapping[str, Any] = {
+    "message_id": pl.Int64,
+    "wamid": pl.String,
+    "status": pl.String,
+    "status_at": pl.Int64,
+    "error_code": pl.Int64,
+    "error_title": pl.String,
 }
 
+# What most messages have by then is written to the few that have not: each index costs more than all of the fold.
+_BARE = """SELECT id, accepted_at IS NULL AS new FROM message
+  WHERE (accepted_at IS NULL OR wamid IS NULL OR attempted_at IS NULL OR held_why IS NOT NULL) AND id IN :ids"""
+_KNOWN = """UPDATE message SET attempted_at = COALESCE(attempted_at, :sent, :delivered, :read, :failed),
+  wamid = COALESCE(wamid, :wamid), held_why = NULL WHERE id = :id"""
+_NEW = " OR ".join(f"({one}_at IS NULL AND :{one} IS NOT NULL)" for one in Status)
+_NEVER = 2**62
+# Accepted no later than any status says: the same whichever of them, or the answer, comes first.
+_SOONEST = ", ".join(
+    f"COALESCE(CASE WHEN {one}_at IS NULL THEN MAX(:{one}, attempted_at) END, {_NEVER})" for one in Status
+)
+_ARRIVED = "COALESCE(read_at, delivered_at, :read, :delivered) IS NOT NULL"
+# A status that a message has already changes nothing.
+_FOLD = f"""UPDATE message SET
+  {", ".join(f"{one}_at = COALESCE({one}_at, MAX(:{one}, attempted_at))" for one in Status)},
+  accepted_at = MIN(COALESCE(accepted_at, {_NEVER}), {_SOONEST}),
+  error_code = CASE WHEN {_ARRIVED} THEN NULL WHEN failed_at IS NULL THEN :code ELSE error_code END,
+  error_title = CASE WHEN {_ARRIVED} THEN NULL WHEN failed_at IS NULL THEN :title ELSE error_title END,
+  state = CASE WHEN COALESCE(read_at, :read) IS NOT NULL THEN 'read'
+    WHEN COALESCE(delivered_at, :delivered) IS NOT NULL THEN 'delivered'
+    WHEN COALESCE(failed_at, :failed) IS NOT NULL THEN 'failed' ELSE 'sent' END
+  WHERE id = :id AND ({_NEW})"""
 
-def fold(tx: sa.Connection, statuses: Sequence[Folded], now: int) -> None:
-    """Fold statuses of our own messages and wake whom they may move. One transaction's worth (at most `BULK`)."""
-    if not statuses:
+
+def fold(tx: sa.Connection, statuses: pl.DataFrame, now: int) -> None:
+    """Fold statuses of our own messages (FOLDED) and wake whom they may move. One transaction's worth: those of at most
+    `BULK` messages. All that is told of a message is one statement."""
+    if statuses.is_empty():
         return
-    ids = sorted({s.message_id for s in statuses})
-    unsettled = select_in(tx, "SELECT id FROM message WHERE accepted_at IS NULL AND id IN :ids", ids)
-    new = {int(row.id) for row in unsettled}
-    accepted = sorted(new & {s.message_id for s in statuses if s.status in _FOLD})  # whatever it says: Meta has it
+    at, failed = pl.min_horizontal("status_at", pl.lit(now)), pl.col("status") == Status.failed.value
+    told = statuses.group_by("message_id", maintain_order=True).agg(
+        pl.col("wamid").first(),
+        *(at.filter(pl.col("status") == one.value).min().alias(one.value) for one in Status),
+        code=pl.col("error_code").filter(failed).first(),
+        title=pl.col("error_title").filter(failed).first(),
+    )
+    ids = told.get_column("message_id")
+    meant = told.filter(pl.any_horizontal(pl.col(one.value).is_not_null() for one in Status)).rename(
+        {"message_id": "id"}
+    )
+    bare = select_in(tx, _BARE, ids.to_list())
+    new = [int(row.id) for row in bare if row.new]
+    accepted = meant.filter(pl.col("id").is_in(new)).get_column("id").sort().to_list()  # whatever it says: Meta has it
     spending.note_accepted(tx, accepted)
     coupons.mark_sent(tx, accepted)
-    for status, statement in _FOLD.items():
-        rows = [
-            {
-                "at": min(s.status_at, now),
-                "wamid": s.wamid,
-                "code": s.error_code,
-                "title": s.error_title,
-                "id": s.message_id,
-            }
-            for s in statuses
-            if s.status == status
-        ]
-        if rows:
-            tx.execute(sa.text(statement), rows)
-    moved = {s.message_id for s in statuses if s.status in (Status.read, Status.failed)}
-    wake(tx, sorted(moved | {int(row.id) for row in unsettled}), now)
-    gone = [s.message_id for s in statuses if s.status == Status.failed and s.error_code == UNDELIVERABLE]
+    wanting = meant.filter(pl.col("id").is_in([int(row.id) for row in bare]))
+    for statement, rows in ((_KNOWN, wanting), (_FOLD, meant)):
+        if rows.height:
+            tx.exec_driver_sql(statement, rows.rows(named=True))
+    moved = meant.filter(pl.any_horizontal(pl.col("read", "failed").is_not_null())).get_column("id").to_list()
+    wake(tx, sorted({*moved, *new}), now)
+    gone = meant.filter(pl.col("failed").is_not_null(), code=UNDELIVERABLE).get_column("id").to_list()
     note_unreachable(tx, gone, UNDELIVERABLE, now)
     mark_dirty(tx, "message", ids)
 
@@ -166,11 +163,8 @@ def _join(tx: sa.Connection, found: Sequence[tuple[int, Any]], now: int) -> None
     """Fold what was kept of these messages (id, row of `early_status`), and forget it."""
     if not found:
         return
-    fold(
-        tx,
-        [Folded(i, r.wamid, r.status, r.status_at, r.error_code, r.error_title) for i, r in found],
-        now,
-    )
+    rows = [(i, r.wamid, r.status, r.status_at, r.error_code, r.error_title) for i, r in found]
+    fold(tx, pl.DataFrame(rows, schema=FOLDED, orient="row"), now)
     refused = [i for i, r in found if r.status == Status.failed and r.error_code == MARKETING_STOPPED]
     refuse_marketing(tx, refused, now)
     tx.execute(early_status.delete().where(early_status.c.wamid.in_({r.wamid for _, r in found})))

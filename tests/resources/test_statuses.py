@@ -3,6 +3,7 @@
 import itertools
 from datetime import timedelta
 
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,13 +11,18 @@ from journey.codes import Action
 from journey.outcome import Outcome
 from resources.ledger import Ledger
 from resources.outbox import Outbox, Settled, settle
-from resources.statuses import Folded, fold
+from resources.statuses import FOLDED, fold
 from tests.stage import accepted, status_value
 
 US = 1_000_000
 ATTEMPT, NOW = 1_000 * US, 9_000 * US
 STEPS = ["sent", "delivered", "read", "failed", "answer"]
 COLUMNS = "state, sent_at, delivered_at, read_at, failed_at, accepted_at, error_code, error_title, wamid, held_why"
+
+
+def told(message_id, wamid, status, at, code=None):
+    row = (message_id, wamid, status, at, code, "Undeliverable" if code else None)
+    return pl.DataFrame([row], schema=FOLDED, orient="row")
 
 
 def message(ledger, state="attempted"):
@@ -38,7 +44,7 @@ def happen(ledger, events):
                 settle(tx, "main", [Settled(1, Outcome(Action.accepted, wamid="w"))], at, at)
             else:
                 code = 131026 if status == "failed" else None
-                fold(tx, [Folded(1, "w", status, at, code, "Undeliverable" if code else None)], NOW)
+                fold(tx, told(1, "w", status, at, code), NOW)
 
 
 def state_of(ledger):
@@ -130,8 +136,8 @@ def test_only_those_whom_a_status_may_move_are_woken(make_home):
     asleep = "SELECT contact_id FROM participant WHERE wake_at > ?"
     assert len(stage.rows(asleep, stage.us)) == 2
     with stage.home.ledger.write() as tx:
-        fold(tx, [Folded(1, "wamid.1", "delivered", stage.us, None, None)], stage.us)
-        fold(tx, [Folded(2, "wamid.2", "read", stage.us, None, None)], stage.us)
+        fold(tx, told(1, "wamid.1", "delivered", stage.us), stage.us)
+        fold(tx, told(2, "wamid.2", "read", stage.us), stage.us)
     assert stage.rows(asleep, stage.us) == [("c0",)]
 
 
