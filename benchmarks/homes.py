@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,6 +124,13 @@ def until(what: Callable[[], object], seconds: float, *, while_runs: "subprocess
         if time.monotonic() > deadline or (while_runs is not None and while_runs.poll() is not None):
             raise TimeoutError(f"not within {seconds:g} s, or what was to do it has ended")
         time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
 
 
 OFFER = """name: offer_N
