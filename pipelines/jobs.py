@@ -149,8 +149,9 @@ def follow(
             context.log.info(f"{sender}: another process sends for it")
         told_elsewhere |= sending.elsewhere
         now = time.monotonic()
-        # What another process sends is waited for by a pass that somebody waits for; a live one looks in again.
-        at_work = sending.working() if live else sending.busy() or bool(sending.elsewhere)
+        # What another process sends is waited for by a pass that somebody waits for. A live one stays as long as
+        # lanes of a dispatch are at work: a trigger in the middle of them does not wait for a run to start.
+        at_work = sending.working() or sending.others() if live else sending.busy() or bool(sending.elsewhere)
         if made.anything or made.more or started or at_work:
             worked, started = now, 0
         elif now - worked >= passing.linger:

@@ -15,7 +15,7 @@ from journey.problems import CloudApiError
 from pipelines.lane import Lane, LaneJob, LaneReport
 from resources.home import Home
 from resources.ledger import US, holder_name
-from resources.outbox import backlog, lane_name, recover
+from resources.outbox import LANES, backlog, lane_name, recover
 
 AGAIN = 30.0
 """Seconds until a lane is started again where the last one could not reach the Cloud API, or Meta took nothing."""
@@ -123,6 +123,11 @@ class Sending:
         """Whether a lane has something to do at this moment, and is not only waiting for more."""
         self._reap()
         return any(not running.lane.idle for running in self._running.values())
+
+    def others(self) -> bool:
+        """Whether a lane of another process is at work."""
+        names = {lease.name for lease in self.home.ledger.leases() if lease.name.startswith(LANES)}
+        return bool(names - self._running.keys())
 
     def join(self) -> None:
         """Wait until every lane has ended."""

@@ -124,8 +124,9 @@ def something_due(context: dg.SensorEvaluationContext, home: HomeResource) -> dg
     opened = home.open()
     try:
         while True:
-            held, runs = held_and_waiting(opened, context.instance)
+            held = pass_held(opened)
             found = Due() if held else look(opened)
+            runs = _runs(context.instance, "one_pass", ACTIVE) if found.anything else 0  # it costs as much as the look
             why_not = wants_pass(found, lease_held=held, waiting_runs=runs)
             if why_not is None or time.monotonic() + LOOK > deadline:
                 break
@@ -166,9 +167,13 @@ def much_to_send(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.
 
 def held_and_waiting(home: Home, instance: dg.DagsterInstance) -> tuple[bool, int]:
     """Whether a pass is at work (whoever runs it), and how many runs of it are on their way."""
+    return pass_held(home), _runs(instance, "one_pass", ACTIVE)
+
+
+def pass_held(home: Home) -> bool:
+    """Whether a pass is at work, whoever runs it."""
     home.ledger.cut_leases()
-    held = any(lease.name == PASS for lease in home.ledger.leases())
-    return held, _runs(instance, "one_pass", ACTIVE)
+    return any(lease.name == PASS for lease in home.ledger.leases())
 
 
 def _runs(instance: dg.DagsterInstance, job: str, statuses: list[dg.DagsterRunStatus]) -> int:

@@ -44,6 +44,10 @@ PAIR_LONGEST = 256.0
 """131056: 4^n seconds for that person, as Meta asks; capped, because the message expires by itself."""
 
 
+LANES = "send:"
+"""What the leases of lanes begin with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A message that is stamped and must now be posted, or handed back."""
@@ -121,7 +125,7 @@ _LATER = """UPDATE message SET state = 'planned', attempted_at = NULL, attempted
 
 def lane_name(sender: str, share: int, shares: int) -> str:
     """The lease of one lane: the share `share` of `shares` of a sender's messages."""
-    return f"send:{sender}:{share}/{shares}"
+    return f"{LANES}{sender}:{share}/{shares}"
 
 
 class Outbox:

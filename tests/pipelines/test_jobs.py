@@ -61,6 +61,24 @@ def test_a_live_pass_takes_along_what_comes_and_ends_when_nothing_more_does(tmp_
     assert results[0].success
 
 
+def test_a_live_pass_stays_while_another_process_sends(tmp_path: Path, box: Box) -> None:
+    """A trigger in the middle of a bulk send finds it, and does not wait for a run to start."""
+    home = write_home(tmp_path / "home", box.url, people=0)
+    opened = open_home(home)
+    lane = opened.ledger.take("send:main:0/1", "a dispatch", seconds=600)
+    assert lane is not None
+    results: list[dg.ExecuteInProcessResult] = []
+    live = threading.Thread(target=lambda: results.append(_run(home, linger=0.5, backlog=10.0)))
+    live.start()
+    wait_for(lambda: any(lease.name == "pass" for lease in opened.ledger.leases()))
+    live.join(4.0)
+    assert live.is_alive()
+    opened.ledger.release(lane)
+    opened.close()
+    live.join(60)
+    assert results and results[0].success
+
+
 def test_a_live_pass_goes_on_with_the_last_good_files_while_somebody_edits(tmp_path: Path, box: Box) -> None:
     home = write_home(tmp_path / "home", box.url, people=60, pace=20)
     plan_all(home)
