@@ -1,9 +1,9 @@
-"""From an event file to the POST: how long a trigger takes while the daemon is idle, or in the middle of a pass.
+"""From an event file to the POST: how long a trigger takes, cold, with a pass at work, and during a bulk send.
 
-`python -m benchmarks.trigger_latency [--rounds 30] [--contacts 50000] [--live]` makes a home, starts Dagster as
-`make dev` does and the sandbox beside it, drops one event file a round at a random moment, and waits for its message at
-the sandbox. Prints the times in seconds: whole, and up to the run's request and start. `--live`: the passes linger as
-they do in production, and all rounds but the first find one at work. Measure on a machine that does nothing else.
+Dagster runs as `make dev` starts it, beside the sandbox. A round drops one event file at a random moment and waits for
+its message at the sandbox. Cold: the passes of this daemon hardly linger, and each round finds it idle. Live: they
+linger as they do in production, and all rounds but the first find one at work. Bulk: a campaign to everybody goes out
+meanwhile from the same number, in lanes of the job `dispatch`.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import random
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,75 +23,72 @@ from pathlib import Path
 
 import dagster as dg
 
+from benchmarks import homes
+from benchmarks.harness import ROOT, Benchmark, Measured, program, say
+from benchmarks.render import TEMPLATE
 from estafette import dev
 from pipelines.run import prepare
 from resources.home import Home
 from sandbox import Config
 from sandbox.testing import Box, running
 
-SETTINGS = """
-region: FR
-timezone: Europe/Paris
-senders:
-  main: {phone_number_id: "106540352242922", waba_id: "102290129340398", messages_per_second: 80}
-consent: {default: opted_in}
-media: {check: false}
-"""
-CAMPAIGN = """
-name: pickup
-sender: main
-entries:
-  - trigger: {event: order_status_changed, where: {status: Ready for pickup}, key: order_number}
-steps:
-  ready:
-    message: {template: pickup, language: fr}
-"""
-TEMPLATE = {
-    "name": "pickup",
-    "language": "fr",
-    "category": "UTILITY",
-    "status": "APPROVED",
-    "parameter_format": "NAMED",
-    "id": "1",
-    "components": [{"type": "BODY", "text": "Votre commande est prête."}],
-}
 READY, PATIENCE = 120.0, 60.0
+PACE = 80
+Round = tuple[float, float | None, float | None]
+"""Seconds from the file to the POST, to the run's request and to its start (None: a pass was at work already)."""
 
 
 def main() -> int:
-    given = _arguments()
-    sandbox = running(Config(mode="silent", rate=0, port=0))
-    with tempfile.TemporaryDirectory(prefix="estafette-latency-") as folder, sandbox as box:
-        box.put_templates(TEMPLATE)
-        path = make_home(Path(folder), box, given.contacts)
-        # Made before the daemon starts: two processes that make Dagster's storage at once spoil it.
-        instance = dg.DagsterInstance.from_config(str(prepare(path)))
-        with daemon(path, live=given.live):
-            rows = measure(path, instance, box, given.rounds, given.live)
-    show(rows, given)
+    given = program(
+        "trigger_latency",
+        __doc__,
+        lambda made: made.add_argument("--rounds", type=int),
+        lambda made: made.add_argument("--contacts", type=int),
+        lambda made: made.add_argument("--only", choices=["cold", "live", "bulk"]),
+    )
+    rounds = given.rounds or (2 if given.quick else 30)
+    contacts = given.contacts or (5_000 if given.quick else 50_000)
+    bench = Benchmark("trigger_latency", "From an event file to the POST", quick=given.quick)
+    goals = {"cold": (6.0, 8.0), "live": (None, 2.0), "bulk": (None, 2.0)}
+    for mode in [given.only] if given.only else goals:
+        found = measured(mode, rounds, contacts)
+        times = sorted(whole for whole, _, _ in found)
+        p50, p95 = statistics.median(times), statistics.quantiles(times, n=20, method="inclusive")[-1]
+        figures = {"p50 s": (p50,), "p95 s": (p95,), "most s": (times[-1],)} | _parts(found)
+        row = Measured(mode, len(times), tuple(times), (0.0,), (0,), figures)
+        bench.keep(f"{mode}, {contacts:,} contacts", "triggers", [row])
+        most50, most95 = goals[mode]
+        goal = (f"p50 ≤ {most50:g} s, " if most50 else "") + f"p95 ≤ {most95:g} s"
+        met = p95 <= most95 and (most50 is None or p50 <= most50)
+        bench.goal(f"event → POST, {mode}", goal, f"p50 {p50:.1f} s, p95 {p95:.1f} s", met)
+    bench.save()
     return 0
 
 
-def make_home(folder: Path, box: Box, contacts: int) -> Path:
-    """A home with one campaign and so many contacts."""
-    for name in ("campaigns", "segments", "templates", "landing/contacts", "landing/events"):
-        (folder / name).mkdir(parents=True)
-    (folder / "estafette.yaml").write_text(SETTINGS)
-    (folder / "campaigns/pickup.yaml").write_text(CAMPAIGN)
-    (folder / "templates/pickup.fr.json").write_text(json.dumps(TEMPLATE))
-    (folder / ".env").write_text(f"WHATSAPP_API_URL={box.url}\nWHATSAPP_TOKEN={box.token}\n")
-    lines = [f"c{n},+336{n:08d},Jean {n},FR,{n % 100}" for n in range(contacts)]
-    text = "\n".join(["contact_id,phone,first_name,country,points", *lines]) + "\n"
-    (folder / "landing/contacts/people.csv").write_text(text)
-    return folder
+def measured(mode: str, rounds: int, contacts: int) -> list[Round]:
+    with tempfile.TemporaryDirectory(prefix="estafette-latency-") as folder, contextlib.ExitStack() as stack:
+        box = stack.enter_context(running(Config(mode="silent", rate=0, port=0)))
+        box.put_templates(TEMPLATE, homes.PICKUP)
+        path = homes.write_home(Path(folder), box.url, people=contacts, pace=PACE, triggers=True)
+        # Made before the daemon starts: two processes that make Dagster's storage at once spoil it.
+        instance = dg.DagsterInstance.from_config(str(prepare(path)))
+        if mode == "bulk":
+            homes.plan_all(path)
+        stack.enter_context(daemon(path, live=mode != "cold"))
+        if mode == "bulk":  # until the job `dispatch` is what sends
+            _until(lambda: _at_work(instance, "dispatch") and len(box.accepted(bodies=False)) > PACE, READY)
+        found = rounds_of(path, instance, box, rounds, mode)
+        if mode == "bulk":
+            assert _at_work(instance, "dispatch"), "the bulk was over too soon: give more contacts"
+        return found
 
 
 @contextlib.contextmanager
 def daemon(path: Path, *, live: bool) -> Iterator[None]:
     """Dagster's pages and daemon, as `make dev` starts them."""
-    given = argparse.Namespace(ui_port=_free_port(), port=_free_port(), sandbox_port=0)
+    given = argparse.Namespace(ui_port=homes.free_port(), port=homes.free_port(), sandbox_port=0)
     environment = dev.environment_of(path, os.environ, 0) | {"DAGSTER_HOME": str(prepare(path))}
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = str(ROOT)
     command = dev.commands_of(given, environment)["dagster"]
     if not live:
         command[command.index("pipelines.definitions")] = "benchmarks.short_linger"
@@ -101,22 +97,19 @@ def daemon(path: Path, *, live: bool) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        _say((path / "dagster.log").read_text(errors="replace")[-3000:])
+        say((path / "dagster.log").read_text(errors="replace")[-3000:])
         raise
     finally:
         dev.end([child])
         log.close()
 
 
-def measure(
-    path: Path, instance: dg.DagsterInstance, box: Box, rounds: int, live: bool
-) -> list[tuple[float, float | None, float | None]]:
-    """(seconds to the message, to the run's request, to its start) of each round."""
+def rounds_of(path: Path, instance: dg.DagsterInstance, box: Box, rounds: int, mode: str) -> list[Round]:
     home = Home(path)
-    found: list[tuple[float, float | None, float | None]] = []
+    found: list[Round] = []
     _until(home.contacts.loaded, READY)
     for number in range(rounds):
-        if not live:
+        if mode == "cold":
             _until(lambda: not home.ledger.leases() and not instance.get_runs(_UNFINISHED), READY)
         time.sleep(random.uniform(0.5, 6.0))
         dropped = _drop(path, number)
@@ -128,20 +121,23 @@ def measure(
             found.append((whole, requested - dropped, started - dropped))
         else:  # a pass was at work already
             found.append((whole, None, None))
-        _say(f"{number + 1}: " + ", ".join("-" if one is None else f"{one:.2f}" for one in found[-1]))
+        say(f"    {mode} {number + 1}: " + ", ".join("-" if one is None else f"{one:.2f}" for one in found[-1]))
     home.close()
     return found
 
 
-def show(rows: list[tuple[float, float | None, float | None]], given: argparse.Namespace) -> None:
-    """p50 and p95 of each column."""
-    state = "with a pass at work" if given.live else "idle"
-    _say(f"{len(rows)} events, {given.contacts:,} contacts, {state}; seconds from file to")
-    for name, column in zip(("the POST", "the run's request", "its start"), zip(*rows, strict=True), strict=True):
-        times = sorted(one for one in column if one is not None)
-        if len(times) > 1:
-            p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
-            _say(f"{name:>20}: p50 {statistics.median(times):.2f}, p95 {p95:.2f}, most {times[-1]:.2f}")
+def _parts(found: list[Round]) -> dict[str, tuple[float | str, ...]]:
+    """The medians up to the run's request and its start, where rounds had a run of their own."""
+    parts: dict[str, tuple[float | str, ...]] = {}
+    for name, column in (("to the request s", 1), ("to its start s", 2)):
+        times = [one[column] for one in found if one[column] is not None]
+        if times:
+            parts[name] = (statistics.median(time for time in times if time is not None),)
+    return parts
+
+
+def _at_work(instance: dg.DagsterInstance, job: str) -> bool:
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.STARTED]), limit=1))
 
 
 _UNFINISHED = dg.RunsFilter(
@@ -164,7 +160,7 @@ def _drop(path: Path, number: int) -> float:
 
 
 def _arrived(box: Box, messages: int) -> bool:
-    return len(box.accepted()) >= messages
+    return len(box.accepted(template="pickup", bodies=False)) >= messages
 
 
 def _until(what: Callable[[], object], seconds: float) -> None:
@@ -173,26 +169,6 @@ def _until(what: Callable[[], object], seconds: float) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s")
         time.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-def _arguments() -> argparse.Namespace:
-    made = argparse.ArgumentParser(prog="python -m benchmarks.trigger_latency")
-    made.add_argument("--rounds", type=int, default=30)
-    made.add_argument("--contacts", type=int, default=50_000)
-    made.add_argument("--live", action="store_true", help="passes linger; rounds after the first find one at work")
-    return made.parse_args()
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
