@@ -30,7 +30,7 @@ _QUEUE = """SELECT m.id, m.contact_id, m.phone FROM message m WHERE m.sender = ?
   AND NOT EXISTS (SELECT 1 FROM reply y WHERE y.contact_id = m.contact_id AND y.sender = m.sender AND y.replied_at > ?)
 """
 _QUEUED = """SELECT count(*) FROM (SELECT 1 FROM message WHERE state = 'planned' AND sender = ? AND campaign = ?
-  AND priority <= ? AND kind = 'template' LIMIT ?)"""
+  AND priority <= ? LIMIT ?)"""
 _WAITING = """SELECT m.priority, m.due_at, m.id FROM message m WHERE m.sender = ? AND m.campaign = ?
   AND m.state = 'held' AND m.held_why = 'messaging_limit' AND m.priority <= ?
   ORDER BY m.priority, m.due_at, m.id LIMIT ?"""
@@ -46,17 +46,19 @@ def keep_messaging_limit(home: Home, lease: Lease, now: datetime) -> int:
     at = to_us(now)
     with home.ledger.read() as tx:
         limits = limited(tx)
+        if not limits and not _anything_held(tx):
+            return 0
         known = {row.name: row for row in tx.execute(sa.select(portfolios)).all()}
-        freed = tx.exec_driver_sql(_WROTE, (at - WROTE // timedelta(microseconds=1),)).scalars().all()
     for name in limits:
         if name not in known or known[name].counted_at is None:
             count_anew(home.ledger, lease, name, at)
         _forget_all(home, lease, name, at)
-    let_go = [int(one) for one in freed]
+    let_go: list[int] = []
     with home.ledger.read() as tx:
-        let_go += _may_go(tx, at)
+        if _anything_held(tx):
+            wrote = tx.exec_driver_sql(_WROTE, (at - WROTE // timedelta(microseconds=1),)).scalars()
+            let_go = sorted({*_may_go(tx, at), *map(int, wrote)})
         over = list(_over(home, tx, limits, at))
-    let_go = sorted(set(let_go))
     for part in chunks(len(let_go)):
         with home.ledger.write(lease) as tx:
             tx.exec_driver_sql(_LET_GO, [(i,) for i in let_go[part]])
@@ -70,8 +72,12 @@ def keep_messaging_limit(home: Home, lease: Lease, now: datetime) -> int:
 
 def place_is_free(tx: sa.Connection, now: int) -> bool:
     """Whether a pass would let something go that the limit holds. `now` in microseconds."""
+    return _anything_held(tx) and bool(_may_go(tx, now, 1))
+
+
+def _anything_held(tx: sa.Connection) -> bool:
     held = "SELECT 1 FROM message WHERE state = 'held' AND held_why = 'messaging_limit' LIMIT 1"
-    return tx.exec_driver_sql(held).first() is not None and bool(_may_go(tx, now, 1))
+    return tx.exec_driver_sql(held).first() is not None
 
 
 def _may_go(tx: sa.Connection, now: int, most: int | None = None) -> list[int]:
@@ -86,7 +92,8 @@ def _may_go(tx: sa.Connection, now: int, most: int | None = None) -> list[int]:
     for portfolio, mine in by_portfolio.items():
         room = 2**31
         if portfolio in limits:
-            room = limits[portfolio] - people_of(tx, portfolio, now) - _queued(tx, mine, names, limits[portfolio])
+            room = limits[portfolio] - people_of(tx, portfolio, now)
+            room -= _queued(tx, mine, names, room) if room > 0 else 0
         wanted = min(room, most) if most is not None else room
         if wanted <= 0:
             continue
@@ -102,7 +109,8 @@ def _may_go(tx: sa.Connection, now: int, most: int | None = None) -> list[int]:
 
 
 def _queued(tx: sa.Connection, mine: list[sa.Row[Any]], names: list[str], most: int) -> int:
-    """How many templates of these senders may go out already, each of which may want a place (each up to `most`)."""
+    """How many messages of these senders may go out already, each of which may want a place (counted up to `most` for
+    each campaign)."""
     asked = [(row.name, name, highest(row), most) for row in mine for name in names]
     return sum(int(tx.exec_driver_sql(_QUEUED, params).scalar_one()) for params in asked)
 

@@ -67,8 +67,9 @@ class Budget:
         self.flying += int(price or 0) if currency == self.currency else 0
 
 
+# By the index of what is in flight, never through all that a campaign has attempted.
 _ON_THE_WAY = """SELECT state, sum(price) AS amount FROM message WHERE state IN ('attempted', 'unknown')
-  AND campaign = ? AND currency = ? AND attempted_at >= ? AND accepted_at IS NULL GROUP BY state"""
+  AND campaign || '' = ? AND currency = ? AND attempted_at + 0 >= ? AND accepted_at IS NULL GROUP BY state"""
 
 
 def budget_of(tx: sa.Connection, row: sa.Row[Any]) -> Budget | None:

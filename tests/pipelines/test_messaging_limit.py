@@ -1,11 +1,15 @@
 """Meta's limit of different people in 24 hours: never exceeded, spread over days, what is transactional first."""
 
+import random
 from datetime import timedelta
 
 import pytest
 
 from journey.outcome import Outcome
+from pipelines import messaging_limit as limits
 from pipelines.sensors import look
+from resources import reached as reached_module
+from resources import spending
 from resources.ledger import US
 from resources.outbox import Outbox, Settled, lane_name
 from tests.resources.test_numbers import answers
@@ -310,13 +314,12 @@ def test_a_crash_while_people_are_counted_anew_begins_it_again(make_home, monkey
     stage.run()
     stage.send(want=3)
     answers(stage, messaging_limit="4")
-    from pipelines import messaging_limit
 
     def crash(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(messaging_limit, "count_anew", crash)
+        patch.setattr(limits, "count_anew", crash)
         with pytest.raises(KeyboardInterrupt):
             stage.turn()
     assert stage.send() == []
@@ -327,8 +330,6 @@ def test_a_crash_while_people_are_counted_anew_begins_it_again(make_home, monkey
 def test_who_is_counted_is_exact_however_answers_come(make_home):
     """A year in small: messages to the same people from two campaigns, refused, unknown, handed back; the counter is
     what the rows are, and never above the limit."""
-    import random
-
     draw = random.Random(7)
     texts = [
         WAITS.replace("name: offer", f"name: n{n}").replace("steps:", "settings: {re_entry: always}\nsteps:")
@@ -351,3 +352,23 @@ def test_who_is_counted_is_exact_however_answers_come(make_home):
         assert counter(stage) == stage.value("SELECT count(*) FROM reached")
         assert counter(stage) <= 9
         assert reached(stage) <= 9
+
+
+def test_no_statement_of_a_turn_or_a_pass_walks_the_messages(make_home):
+    """Each by an index; what it reads is what it deals with, or who wrote just now."""
+    stage = make_home(contacts=1)
+    asked = [
+        (limits._WAITING, ("main", "offer", 99, 10), "message_limited (sender=? AND campaign=? AND priority<?)"),
+        (limits._QUEUED, ("main", "offer", 99, 10), "message_queue (sender=? AND campaign=? AND priority<?)"),
+        (limits._QUEUE, ("main", "offer", "main", 1, 1), "message_queue (sender=? AND campaign=?)"),
+        (limits._WROTE, (1,), "reply_recent (replied_at>?)"),
+        (reached_module._KNOWN, ("main", "[]"), "portfolio=? AND phone=?"),
+        (reached_module._OPEN, ("[]", "main", 1), "ix_reply_contact_id (contact_id=?)"),
+        (reached_module._FORGET, ("main", 1, 10), "reached_over (portfolio=? AND last_at<?)"),
+        (reached_module._OF_LATE, (1, "main"), "message_attempts (campaign=? AND attempted_at>?)"),
+        (spending._ON_THE_WAY, ("offer", "EUR", 0), "message_in_flight (state=?)"),
+    ]
+    for query, params, index in asked:
+        plan = [str(row[-1]) for row in stage.rows(f"EXPLAIN QUERY PLAN {query}", *params)]
+        assert any(index in line for line in plan), (query, plan)
+        assert not [line for line in plan if line.startswith(("SCAN m ", "SCAN message", "SCAN reply"))], plan
