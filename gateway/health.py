@@ -167,6 +167,29 @@ def families(vitals: "Vitals", free: int) -> list[Family]:
             [({"sender": s}, float(stopped)) for s, _, _, stopped in vitals.senders],
         ),
         (
+            "estafette_sender_resting",
+            "1 where a sender's bulk rests for its quality at Meta.",
+            by("sender", {name: float(name in vitals.resting) for name in names}),
+        ),
+        (
+            "estafette_messaging_limit",
+            "People that a portfolio may write to in 24 hours; no sample where there is no limit, or none is known.",
+            by(
+                "portfolio",
+                {one.portfolio: one.limit for one in vitals.limits if one.limit is not None and one.limit > 0},
+            ),
+        ),
+        (
+            "estafette_people_reached",
+            "People of the last 24 hours that count for the limit.",
+            by("portfolio", {one.portfolio: one.people for one in vitals.limits}),
+        ),
+        (
+            "estafette_messages_over_limit",
+            "Messages that the limit holds.",
+            by("portfolio", {one.portfolio: one.waiting for one in vitals.limits}),
+        ),
+        (
             "estafette_landing_unread_bytes",
             "Bytes in the landing zone that no pass has read, by kind.",
             by("kind", {kind: unread.get(kind, (0, 0.0))[0] for kind in kinds}),

@@ -25,6 +25,7 @@ from resources import hold
 from resources.analyst_db import connect
 from resources.home import Home
 from resources.ledger import US
+from resources.reached import Standing, standings
 from resources.tables import meta
 
 PASSED = "passed_at"  # in `meta`: when a pass last came to its end, or published on its way; microseconds, wall
@@ -51,13 +52,15 @@ class Vitals:
     that may go out now, how long the oldest has been due). `senders`: (name, pace in messages a second, the configured
     one, whether it is stopped). `unread` by kind of landing file: (bytes that no pass has read, how long the oldest of
     them has lain there: for webhooks by the time of its line, for other files since they last grew). `passes`: how many
-    there were."""
+    there were. `resting`: senders whose bulk rests; `limits`: how each portfolio stands with Meta's messaging limit."""
 
     messages: dict[str, int] = field(default_factory=dict)
     failed: dict[int, int] = field(default_factory=dict)
     participants: dict[str, int] = field(default_factory=dict)
     queue: dict[str, tuple[int, float]] = field(default_factory=dict)
     senders: list[tuple[str, float, float, bool]] = field(default_factory=list)
+    resting: tuple[str, ...] = ()
+    limits: list[Standing] = field(default_factory=list)
     unread: dict[str, tuple[int, float]] = field(default_factory=dict)
     stopped_campaigns: int = 0
     sends_held: bool = False
@@ -100,12 +103,14 @@ def vitals(home: Home, present: datetime) -> Vitals:
         held = tx.exec_driver_sql("SELECT name FROM lease WHERE until > ?", (wall,)).scalars().all()
         queue = [] if hold.held(tx) is not None else tx.exec_driver_sql(_QUEUE, (now, now)).all()
         senders = tx.exec_driver_sql(
-            "SELECT name, pace, ceiling, slowed_at, stopped_at FROM sender ORDER BY name"
+            "SELECT name, pace, ceiling, slowed_at, stopped_at, paused_at FROM sender ORDER BY name"
         ).all()
         found = Vitals(
             **(totals or {name: counts(query.format(**_IN_LEDGER)) for name, query in _TOTALS.items()}),
             queue={row[0]: (int(row[1]), max(0.0, (now - int(row[2])) / US)) for row in queue},
             senders=[(row.name, _pace(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
+            resting=tuple(row.name for row in senders if row.paused_at is not None),
+            limits=standings(tx, now),
             unread=_unread(home, present),
             sends_held=hold.held(tx) is not None,
             stopped_campaigns=number("SELECT count(*) FROM campaign WHERE stopped_at IS NOT NULL"),

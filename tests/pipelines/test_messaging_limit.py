@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from gateway.health import exposition, families
 from journey.outcome import Outcome
 from pipelines import messaging_limit as limits
 from pipelines.sensors import look
@@ -12,6 +13,7 @@ from resources import reached as reached_module
 from resources import spending
 from resources.ledger import US
 from resources.outbox import Outbox, Settled, lane_name
+from resources.vitals import vitals
 from tests.resources.test_numbers import answers
 from tests.stage import NOON, OFFER, SETTINGS, accepted, person, refused, unknown
 
@@ -372,3 +374,18 @@ def test_no_statement_of_a_turn_or_a_pass_walks_the_messages(make_home):
         plan = [str(row[-1]) for row in stage.rows(f"EXPLAIN QUERY PLAN {query}", *params)]
         assert any(index in line for line in plan), (query, plan)
         assert not [line for line in plan if line.startswith(("SCAN m ", "SCAN message", "SCAN reply"))], plan
+
+
+def test_who_watches_over_it_sees_the_limit_and_what_waits_for_a_place(make_home):
+    stage = limited(make_home, 7, "3")
+    stage.send()
+    stage.turn()
+    answers(stage, messaging_limit="3", quality="RED")
+    text = exposition(families(vitals(stage.home, stage.now), 1))
+    for line in (
+        'estafette_messaging_limit{portfolio="main"} 3',
+        'estafette_people_reached{portfolio="main"} 3',
+        'estafette_messages_over_limit{portfolio="main"} 4',
+        'estafette_sender_resting{sender="main"} 1',
+    ):
+        assert line in text.splitlines()
