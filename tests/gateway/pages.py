@@ -62,4 +62,6 @@ async def browsing(
 
 
 def templates() -> list[str]:
-    return [path.read_text(encoding="utf-8") for path in sorted((ROOM / "pages").iterdir())]
+    """All but the report, which is a file to pass on and bears its own style."""
+    pages = sorted(path for path in (ROOM / "pages").iterdir() if path.name != "report.html")
+    return [path.read_text(encoding="utf-8") for path in pages]
