@@ -47,6 +47,7 @@ class Row:
     mark: str
     sign: str
     left: str | None
+    refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ def _row(one: "Conversation", person: "Person | None", now: datetime, library: A
         title,
         mark,
         SIGNS.get(mark, ""),
-        left(until - now, t) if until is not None and until > now else None,
+        left(until - now, t) if until is not None and until > now and not one.refused else None,
+        one.refused,
     )
 
 

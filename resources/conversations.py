@@ -41,7 +41,9 @@ ORDER BY replied_at DESC, id DESC LIMIT :chunk
 # A `+` keeps the planner from an index by time or campaign: a contact's own rows are few.
 _HEADS = """
 SELECT p.value AS contact_id, m.id AS message_id, m.attempted_at AS message_at, r.id AS reply_id,
-  r.replied_at AS reply_at, w.id AS word_id, w.replied_at AS word_at, c.id AS campaign_id, c.attempted_at AS campaign_at
+  r.replied_at AS reply_at, w.id AS word_id, w.replied_at AS word_at, c.id AS campaign_id,
+  c.attempted_at AS campaign_at,
+  EXISTS (SELECT 1 FROM suppression s WHERE s.subject = 'contact:' || p.value AND s.scope = 'all') AS refused
 FROM json_each(:contacts) p
 LEFT JOIN message m ON m.id = (SELECT o.id FROM message o WHERE o.contact_id = p.value
   AND o.attempted_at IS NOT NULL ORDER BY +o.attempted_at DESC, o.id DESC LIMIT 1)
@@ -87,7 +89,7 @@ Place = tuple[int, int, int]
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which conversations: those of `contacts` (None: all), in a `campaign`, `open` (the contact wrote within 24 h),
-    `waiting` (the last word is theirs); those after `before`. `user` is who reads."""
+    `waiting` (the last word is theirs, and they may be answered); those after `before`. `user` is who reads."""
 
     user: str
     campaign: str | None = None
@@ -100,7 +102,7 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A conversation as the list has it. `last` is its last message or reply: `theirs` says which. `said_at` is when
-    the contact last wrote, `unread` how many of theirs the user has not seen."""
+    the contact last wrote, `unread` how many of theirs the user has not seen. `refused`: they want nothing any more."""
 
     contact_id: str
     at: int
@@ -108,6 +110,7 @@ class Conversation:
     waiting: bool
     said_at: int | None
     unread: int
+    refused: bool
     last: Any
 
 
@@ -229,7 +232,7 @@ def _place(head: Any, asked: Asked, now: int) -> Place | None:
     if asked.open and (reply is None or reply[0] <= now - WINDOW):
         return None
     if asked.waiting:
-        return word if word is not None and (message is None or word > message) else None
+        return word if word is not None and not head.refused and (message is None or word > message) else None
     if asked.open:
         return reply
     if asked.campaign is not None:
@@ -253,8 +256,9 @@ def _page(tx: sa.Connection, asked: Asked, found: list[tuple[Place, Any]], after
     for _, head in found:
         theirs, one = _is_theirs(head), last[head.contact_id]
         word = head.word_at is not None and (head.message_at is None or head.word_at >= head.message_at)
-        at = head.reply_at if theirs else head.message_at
-        rows.append(Conversation(head.contact_id, at, theirs, word, head.reply_at, one.unread, one))
+        at, refused = head.reply_at if theirs else head.message_at, bool(head.refused)
+        waiting = word and not refused
+        rows.append(Conversation(head.contact_id, at, theirs, waiting, head.reply_at, one.unread, refused, one))
     return Conversations(tuple(rows), after)
 
 

@@ -47,8 +47,11 @@ def test_a_conversation_is_found_read_and_then_no_longer_new(tab: Open) -> None:
     page = tab("vera").go("/inbox")
     row = page.get_by_role("link").filter(has_text="Karim Benali")
     expect(row.locator(".badge.new")).to_have_text(re.compile("1"))
+    gone = page.get_by_role("link").filter(has_text="Zoé")
+    expect(gone).to_contain_text("opted out of everything")
     page.get_by_role("link", name="Waiting for an answer").click()
-    expect(page.locator(".conversations li")).to_have_count(2)
+    expect(page.locator(".conversations li")).to_have_count(1)  # whoever wrote STOP waits for nothing
+    expect(gone).to_have_count(0)
     page.get_by_role("link", name="Open window").click()
     page.get_by_role("searchbox").fill("benali")
     page.get_by_label("Campaign").select_option("spring")
