@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -81,7 +82,7 @@ def _erase(landing: Landing, stat: FileStat, person: Person, lease: Lease | None
     elif stat.form == "csv":
         lines = _write_over(landing, stat, _in_csv(stat, person), lease, erased)
     elif stat.form == "ndjson":
-        lines = _write_over(landing, stat, _in_ndjson(landing, stat, person), lease, erased)
+        lines = _write_over(landing, stat, _in_ndjson(stat, person), lease, erased)
     elif names_in(stat.path, person):
         erased.left.append(f"landing/{stat.shown}")
     if lines:
@@ -103,49 +104,69 @@ Found = tuple[int, int, bytes, bool]
 """A line's number, its offset, what takes its place (as long), and whether it went whole."""
 
 
-def _in_ndjson(landing: Landing, stat: FileStat, person: Person) -> list[Found]:
+def _in_ndjson(stat: FileStat, person: Person) -> list[Found]:
     found: list[Found] = []
     with stat.path.open("rb") as file, _mapped(file) as content:
-        end, number, counted = 0, 1, 0
-        for match in person.anywhere.finditer(content):
-            if match.start() < end:
-                continue
-            start = content.rfind(b"\n", 0, match.start()) + 1
-            end = content.find(b"\n", match.start())
-            end = len(content) if end < 0 else end
-            raw = content[start:end]
+        for number, start, raw in _lines(content, person):
             left = person.line(stat.kind, raw)
             if left is None:
                 continue
             if len(left) > len(raw):  # JSON is never longer here; what was written oddly goes to a file of its own
-                _keep(landing, stat, left)
+                _keep(stat, left)
                 left = b""
-            number, counted = number + _newlines(content, counted, start), start
             found.append((number, start, left.ljust(len(raw)), not left.strip()))
     return found
 
 
+def _lines(content: mmap.mmap, person: Person) -> Iterator[tuple[int, int, bytes]]:
+    """Every line that may name them: number, offset, bytes."""
+    end, number, counted = -1, 1, 0
+    for match in person.anywhere.finditer(content):
+        if match.start() < end:
+            continue
+        start = content.rfind(b"\n", 0, match.start()) + 1
+        end = content.find(b"\n", match.start())
+        end = len(content) if end < 0 else end
+        number, counted = number + _newlines(content, counted, start), start
+        yield number, start, content[start:end]
+
+
 def _in_csv(stat: FileStat, person: Person) -> list[Found]:
     """Records, each with all its lines. A record of somebody else loses only what names them."""
-    with stat.path.open("rb") as file, _mapped(file) as content:
+    named = known_column if stat.kind == "contacts" else known_field
+    hits: list[tuple[int, int, bool | None]] = []
+    with stat.path.open("rb") as file, _mapped(file) as content, contextlib.suppress(UnreadableCsv):
         if person.anywhere.search(content) is None:
             return []
-    named = known_column if stat.kind == "contacts" else known_field
-    hits: list[tuple[int, int, bool]] = []
-    with stat.path.open("rb") as lines, contextlib.suppress(UnreadableCsv):
-        records = csv_records(lines)
+        records = _records(stat.path, content, person)
         _, _, header, _ = next(records)
         places = [place for place, name in enumerate(header) if named(name) in ("contact_id", "phone")]
         for first, last, cells, good in records:
             if good and any(place < len(cells) and person.is_id(cells[place]) for place in places):
                 hits.append((first, last, True))
             elif not good or person.is_named_in("\0".join(cells).encode("utf-8", "replace")):
-                hits.append((first, last, False))
+                hits.append((first, last, False if good else None))
     return list(_located(stat, hits, person))
 
 
-def _located(stat: FileStat, hits: Sequence[tuple[int, int, bool]], person: Person) -> Iterator[Found]:
-    """The lines of these records (first, last, whether they go whole), at their offsets."""
+def _records(path: Path, content: mmap.mmap, person: Person) -> Iterator[tuple[int, int, list[str], bool]]:
+    """The header, and every record that may name them, as `csv_records`. Without quotes a record is a line, and only
+    some lines need be read."""
+    with path.open("rb") as lines:
+        if content.find(b'"') >= 0:
+            yield from csv_records(lines)
+            return
+        head = next(csv_records(lines))
+        lines.seek(0)
+        before = [lines.readline() for _ in range(head[0])]
+    yield head
+    for number, _, raw in _lines(content, person):
+        if number > head[0]:
+            yield from ((number, number, cells, good) for *_, cells, good in islice(csv_records([*before, raw]), 1, 2))
+
+
+def _located(stat: FileStat, hits: Sequence[tuple[int, int, bool | None]], person: Person) -> Iterator[Found]:
+    """The lines of these records (first, last, whether they go whole; None: if they are named), at their offsets."""
     waiting = iter(hits)
     hit = next(waiting, None)
     offset = 0
@@ -157,13 +178,14 @@ def _located(stat: FileStat, hits: Sequence[tuple[int, int, bool]], person: Pers
                 return
             if number >= hit[0]:
                 raw = line.rstrip(b"\r\n")
-                left = b" " * len(raw) if hit[2] else person.masked(raw)
+                whole = person.is_named_in(raw) if hit[2] is None else hit[2]
+                left = b" " * len(raw) if whole else person.masked(raw)
                 if left != raw:
-                    yield number, offset, left, hit[2]
+                    yield number, offset, left, whole
             offset += len(line)
 
 
-def _keep(landing: Landing, stat: FileStat, line: bytes) -> None:
+def _keep(stat: FileStat, line: bytes) -> None:
     target = stat.path.with_name(f"{stat.path.stem}-kept-{secrets.token_hex(4)}{stat.path.suffix}")
     hidden = target.with_name(f".{target.name}")
     hidden.write_bytes(line + b"\n")
