@@ -45,12 +45,12 @@ def write_over(landing: Landing, stat: FileStat, patches: Sequence[Patch], lease
     if cursor is not None:
         with stat.path.open("rb") as file:
             patched = _Patched(file, patches)
-            same = (cursor.size, cursor.mtime_ns) == (stat.size, stat.mtime_ns) and cursor.content
+            whole = cursor.size == stat.size and cursor.content == _content(_Patched(file, ()), stat.size)
             after = replace(
                 cursor,
                 name=helper,
                 sample=sample(patched, cursor.offset),  # type: ignore[arg-type]
-                content=_content(patched, stat.size) if same else "",
+                content=_content(patched, stat.size) if whole else "",
             )
         with landing.ledger.write(lease) as tx:
             landing.save(tx, after, _taken_at(tx, stat))
@@ -142,7 +142,7 @@ def replace_parquet(landing: Landing, stat: FileStat, frame: pl.DataFrame, lease
         os.utime(hidden, ns=(stat.mtime_ns, stat.mtime_ns))
         sync(hidden)
         own = landing.cursors([stat.kind]).get((stat.kind, stat.name))
-        read = own is not None and (own.inode, own.size, own.mtime_ns) == (stat.inode, stat.size, stat.mtime_ns)
+        read = own is not None and own.content == landing.whole(stat).content
         helper = _helper(stat)
         after: Cursor | None = None
         if own is not None and read:

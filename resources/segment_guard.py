@@ -57,10 +57,13 @@ def refuse(text: str) -> Refusal | None:
         row = con.execute(
             "select json_serialize_sql(?::varchar, skip_null := true, skip_empty := true)", [text]
         ).fetchone()
-    tree: dict[str, Any] = json.loads(row[0]) if row is not None else {"error": True}
-    if tree["error"]:
-        return Refusal(1, "this is no SELECT", _MEND)
-    finding = next(_findings(tree["statements"][0]["node"], frozenset()), None)
+    try:
+        tree: dict[str, Any] = json.loads(row[0]) if row is not None else {"error": True}
+        if tree["error"]:
+            return Refusal(1, "this is no SELECT", _MEND)
+        finding = next(_findings(tree["statements"][0]["node"], frozenset()), None)
+    except RecursionError:
+        return Refusal(1, "it is nested too deep", "Name its parts with WITH.")
     if finding is None:
         return None
     position, what = finding

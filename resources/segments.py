@@ -7,13 +7,16 @@ The database is in memory and dies with the query. It sees the lake's files of c
 network, and cannot be configured any further once the query runs.
 """
 
+import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,7 +32,17 @@ from resources.contacts import Tables
 from resources.segment_guard import failed, refuse
 
 MEMORY = "2GB"
-SECONDS = 600.0
+SPILLED = "20GB"
+"""What a query may put on disk meanwhile; DuckDB's own limit is nearly all there is."""
+
+MOST_MEMORY = 4 << 30
+"""Bytes by which the process may grow: what functions build, and what is handed over, DuckDB does not count."""
+
+SECONDS = 300.0
+LOOK = 0.1
+LONGEST_TEXT = 1_000_000
+"""Characters that one call may build. DuckDB does not look at the clock within a call."""
+
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 _WIDE = {"HUGEINT", "UHUGEINT"}  # sum() of integers; a value over 2^63 is an error, not another number
@@ -65,10 +78,12 @@ def evaluate(
     timezone: ZoneInfo,
     memory: str = MEMORY,
     seconds: float = SECONDS,
+    growth: int = MOST_MEMORY,
 ) -> Audience:
     """The audience of the segment `name` at `now` (UTC); times without a zone are in `timezone` (the settings').
 
-    SegmentError: it is unknown, refused, fails (with file and line), or takes longer than `seconds`.
+    SegmentError: it is unknown, refused, fails (with file and line), takes longer than `seconds`, or makes the process
+    grow by more than `growth` bytes.
     """
     try:
         needed = order(segments, name)
@@ -77,7 +92,7 @@ def evaluate(
     except ValueError as error:
         raise SegmentError(str(error), where=segments[name].file) from None
     clock = Clock(now, timezone)
-    with _database(tables, clock, memory) as con, _limit(con, seconds) as late:
+    with _database(tables, clock, memory) as con, _limit(con, seconds, growth) as broken:
         segment = needed[-1]
         try:
             for segment in needed[:-1]:
@@ -85,9 +100,9 @@ def evaluate(
             segment = needed[-1]
             return _run(con, segment, *_query(con, segment, tables, clock))
         except duckdb.Error as error:
-            if late.is_set():
-                mend = "Narrow it down, e.g. by time"
-                raise SegmentError(f"it took longer than {seconds:g} s", where=segment.file, mend=mend) from None
+            if broken:
+                mend = "Narrow it down, e.g. by time; a join without a condition pairs everybody with everybody"
+                raise SegmentError(broken[0], where=segment.file, mend=mend) from None
             raise failed(error, segment) from None
 
 
@@ -211,9 +226,11 @@ def _database(tables: Tables, clock: Clock, memory: str) -> Iterator[duckdb.Duck
     with tempfile.TemporaryDirectory(prefix="estafette-segment-") as folder:
         con = duckdb.connect(":memory:", config={"memory_limit": memory, "temp_directory": folder})
         try:
+            con.execute(f"set max_temp_directory_size = '{SPILLED}'")
+            con.execute("set enable_progress_bar = false")  # it would stand in the output of a command
             con.execute(f"set TimeZone = '{clock.zone.key}'")
             con.execute("set allowed_paths = $paths", {"paths": list(tables.paths)})
-            for statement in (*tables.setup, *_turned(clock)):
+            for statement in (*tables.setup, *_turned(clock), *_bounded()):
                 con.execute(statement)
             con.execute("set enable_external_access = false")
             con.execute("set python_enable_replacements = false")
@@ -247,19 +264,53 @@ def _turned(clock: Clock) -> Iterator[str]:
     yield f"create macro age(a) as system.main.age({day}, a::timestamp), (a, b) as system.main.age(a, b)"
 
 
+def _bounded() -> Iterator[str]:
+    """Macros that shadow what makes a text of any length from a few: one such call would outlast every limit."""
+    for name, parameters, size in (
+        ("repeat", "a, n", "length(a) * n"),
+        ("lpad", "a, n, b", "n"),
+        ("rpad", "a, n, b", "n"),
+        ("bar", "a, low, high, n", "n"),
+    ):
+        error = f"error('`{name}` makes at most {LONGEST_TEXT} characters here')"
+        much = f"{size} > {LONGEST_TEXT}"
+        # Constants are worked out in both arms.
+        bounded = f"case when {much} then 0 else n end"
+        given = ", ".join(bounded if one == "n" else one for one in parameters.split(", "))
+        yield f"create macro {name}({parameters}) as case when {much} then {error} else system.main.{name}({given}) end"
+
+
 @contextmanager
-def _limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[threading.Event]:
-    """Interrupts what runs longer than `seconds`; the event then says so."""
-    late = threading.Event()
+def _limit(con: duckdb.DuckDBPyConnection, seconds: float, growth: int) -> Iterator[list[str]]:
+    """Interrupts what runs longer than `seconds`, or makes the process grow by more than `growth` bytes. The list then
+    says which."""
+    broken: list[str] = []
+    over = threading.Event()
+    before, deadline = _resident(), time.monotonic() + seconds
 
-    def interrupt() -> None:
-        late.set()
-        con.interrupt()
+    def watch() -> None:
+        while not over.wait(min(LOOK, seconds)):
+            if time.monotonic() > deadline:
+                broken.append(f"it took longer than {seconds:g} s")
+            elif _resident() - before > growth:
+                broken.append(f"it needs more than {growth / (1 << 30):.2g} GB of memory")
+            if broken:
+                con.interrupt()
+                return
 
-    timer = threading.Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
+    thread = threading.Thread(name="limit of a segment", target=watch, daemon=True)
+    thread.start()
     try:
-        yield late
+        yield broken
     finally:
-        timer.cancel()
+        over.set()
+        thread.join()
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say (then time alone limits)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -40,12 +40,12 @@ def named(folder: Path) -> set[str]:
     }
 
 
-def test_dagsters_storage_says_nothing_of_anybody(sent, home):
+def test_a_person_is_handed_out_then_forgotten_and_dagster_never_knew_them(sent, home, tmp_path):
     assert (home / "data/dagster").is_dir()
     assert named(home / "data/dagster") == set()
-
-
-def test_a_person_is_handed_out_then_forgotten(sent, home, tmp_path):
+    assert sent("forget", "customer-9", "--yes").code == 1
+    assert sent("export", "customer-9").code == 1
+    assert "customer-1" in sent("why", "customer-1").out
     out = tmp_path / "person.json"
     told = sent("export", "06 12 34 56 71", "--out", str(out), "--json")
     assert told.code == 0
@@ -67,13 +67,6 @@ def test_a_person_is_handed_out_then_forgotten(sent, home, tmp_path):
     assert named(home) == set()
     assert sent("export", "customer-1").code == 1
     assert sent("query", "FROM campaign_funnel", "--json").json["rows"] == funnel
-
-
-def test_nobody_of_that_name_is_told_and_nothing_is_erased(sent):
-    found = sent("forget", "customer-9", "--yes")
-    assert found.code == 1
-    assert "customer-1" in sent("why", "customer-1").out
-    assert sent("export", "nobody").code == 1
 
 
 def test_a_live_pass_is_asked_to_make_room(home):

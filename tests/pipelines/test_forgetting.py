@@ -220,6 +220,7 @@ def counts(stage: Stage) -> dict[str, Any]:
 def test_nothing_of_them_is_left_and_what_is_counted_still_is(stage):
     assert {secret for secret, _ in found_in(stage.path)} == set(SECRETS)
     before, others = counts(stage), stage.lake("contacts") + stage.lake("contacts_delta")
+    uids = stage.rows("SELECT uid FROM message WHERE contact_id = 'jeanne-8841'")
     assert len(others) > 2
     done = forgotten(stage)
     assert found_in(stage.path) == []
@@ -232,6 +233,9 @@ def test_nothing_of_them_is_left_and_what_is_counted_still_is(stage):
     assert stage.value("SELECT count(*) FROM message WHERE contact_id = 'forgotten:1'") > 2
     assert stage.rows("SELECT contact_id, state, code FROM coupon") == [("forgotten:1", "sent", "AAA")]
     assert unfinished(stage.home) is None
+    left = stage.rows("SELECT uid, share FROM message WHERE contact_id = 'forgotten:1'")  # both were made of them
+    assert not {uid for uid, _ in left} & {uid for (uid,) in uids}
+    assert {share for _, share in left} == {0}
 
 
 def test_doing_it_again_finds_nothing(stage):
@@ -373,6 +377,21 @@ def test_what_is_planned_is_cancelled_and_an_audience_that_waits_lets_nobody_in(
     assert [one.id for one in stage.send()] == [1]
     stage.at("2026-12-02T09:30:00+00:00").turn()
     assert stage.rows("SELECT DISTINCT contact_id FROM participant WHERE campaign = 'offer'") == [("c1",)]
+
+
+def test_a_request_for_a_segment_that_waits_for_a_yes_lets_everybody_else_in(make_home):
+    asks = OFFER.replace("audience: {segment: everyone}", "api: {}")
+    asks = asks.replace("steps:", "settings: {stop_if: {audience_above: 1}}\nsteps:")
+    stage = make_home(campaigns=[asks], contacts=[person(1), person(2), me()])
+    stage.turn()
+    stage.asks("offer", segment="everyone").turn()
+    assert stage.entered() == []
+    forgotten(stage)
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE campaign SET stopped_at = NULL, resumed_at = ?", (stage.us,))
+    stage.turn()
+    assert sorted(stage.entered()) == ["c1", "c2"]
+    assert stage.outcomes() == {"entered": 2, "unknown_contact": 1}
 
 
 def test_an_answer_from_the_wire_after_it_names_nobody(stage):

@@ -337,3 +337,25 @@ def test_a_frame_too_big_for_one_text_of_sqlite_is_read_by_rows(tmp_path: Path) 
         finally:
             raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
     assert whole.height == 1_000
+
+
+def test_what_older_pages_still_hold_is_gone_after_a_scrub(tmp_path: Path) -> None:
+    """Also of a ledger whose SQLite did not overwrite what it deleted. Another process reads the bytes: a plain open()
+    in this one would drop SQLite's locks."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger.open(path)
+
+    def said() -> bool:
+        look = "any(b'Jeanne' in open(f, 'rb').read() for f in glob.glob(sys.argv[1] + '*'))"
+        code = f"import glob, sys; sys.exit(not {look})"
+        return subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
+
+    with ledger.engine.connect() as tx:
+        tx.exec_driver_sql("PRAGMA secure_delete=OFF")
+        tx.exec_driver_sql("INSERT INTO meta (name, value) VALUES ('x', 'Jeanne')")
+        tx.exec_driver_sql("DELETE FROM meta WHERE name = 'x'")
+    assert said()
+    assert ledger.scrub()
+    assert not said()
+    assert ledger.meta("schema_version")
+    ledger.close()

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from journey.audience import Segment, load_segment
+from journey.conditions import Clock
 from journey.problems import SegmentError
 from journey.properties import TIME
 from resources.contacts import Tables
 from resources.segment_guard import check_query, refuse
-from resources.segments import Audience, evaluate
+from resources.segments import Audience, _database, evaluate
 
 NOW = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)  # the 24th in Paris
 PARIS = ZoneInfo("Europe/Paris")
@@ -353,6 +354,54 @@ def test_an_endless_query_is_stopped(tables: Tables) -> None:
     segment = Segment("it", "segments/it.sql", "sql", endless)
     with pytest.raises(SegmentError, match=r"took longer than 0.3 s"):
         evaluate("it", {"it": segment}, tables, NOW, PARIS, seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("select repeat('x', 4000000000) as contact_id", "`repeat` makes at most 1000000 characters"),
+        ("select lpad('x', 2000000000, 'y') as contact_id", "`lpad` makes at most"),
+        ("select rpad('x', 2000000000, 'y') as contact_id", "`rpad` makes at most"),
+        ("select bar(1, 0, 2, 2000000000) as contact_id", "`bar` makes at most"),
+        ("select 'u1' as contact_id, " + "(" * 3000 + "1" + ")" * 3000 + " as x", "expression depth"),
+        ("select contact_id from " + "(select * from " * 900 + "contacts" + ")" * 900, "nested too deep|depth"),
+    ],
+)
+def test_what_would_need_all_memory_in_one_step_is_refused(run: Run, text: str, words: str) -> None:
+    with pytest.raises(SegmentError, match=words):
+        run(text)
+
+
+def test_the_functions_that_are_bounded_are_what_they_were(run: Run) -> None:
+    text = "select 'u1' as contact_id, repeat('ab', 2) || lpad('x', 3, '-') || rpad('y', 3, '+') as v"
+    assert run(text).frame["v"].to_list() == ["abab--xy++"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 'u1' as contact_id from range(100000000000)",
+        "with recursive r as (select 'xxxxxxxx' as s union all select s || s from r) select s as contact_id from r",
+    ],
+)
+def test_a_query_that_makes_the_process_grow_is_stopped(tables: Tables, text: str) -> None:
+    segment = Segment("it", "segments/it.sql", "sql", text)
+    with pytest.raises(SegmentError, match=r"^segments/it.sql: it needs more than 0.29 GB of memory"):
+        evaluate("it", {"it": segment}, tables, NOW, PARIS, growth=300 << 20)
+
+
+def test_a_query_may_not_fill_the_disk(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.segments.SPILLED", "1MB")
+    text = "select a.range::varchar as contact_id from range(3000000) a order by hash(a.range)"
+    segment = Segment("it", "segments/it.sql", "sql", text)
+    with pytest.raises(SegmentError, match="max_temp_directory_size"):
+        evaluate("it", {"it": segment}, tables, NOW, PARIS, memory="20MB")
+
+
+def test_a_long_query_prints_nothing(tables: Tables) -> None:
+    """DuckDB draws a progress bar after two seconds, onto the output of a command."""
+    with _database(tables, Clock(NOW, PARIS), "100MB") as con:
+        assert con.execute("select current_setting('enable_progress_bar')").fetchall() == [(False,)]
 
 
 def test_an_unknown_segment_is_a_segment_error(tables: Tables) -> None:
