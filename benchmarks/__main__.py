@@ -7,7 +7,7 @@ import time
 
 from benchmarks.harness import ROOT, say
 
-PROGRAMS = ("render",)
+PROGRAMS = ("render", "sender", "receiver", "together", "trigger_latency", "stop", "slowing", "idle")
 """Modules of this package, in the order in which a message goes."""
 
 

@@ -30,6 +30,7 @@ from typing import Any, cast
 import uvloop
 
 from benchmarks.harness import ROOT
+from benchmarks.statuses_back import Back
 from sandbox.limits import SECOND, busiest_second
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -44,10 +45,12 @@ ACCEPTED = (
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """When messages came (monotonic nanoseconds, in order), by number; `copies`: the most of one callback id."""
+    """When messages came (monotonic nanoseconds, in order), by number; `copies`: the most of one callback id;
+    `statuses`: what was posted back."""
 
     numbers: dict[str, list[int]]
     copies: int
+    statuses: dict[str, float]
 
     @property
     def all(self) -> list[int]:
@@ -70,7 +73,7 @@ class Cloud:
 
     def stamps(self) -> Stamps:
         whole: dict[str, Any] = json.loads(self._get("stamps"))
-        return Stamps(whole["numbers"], whole["copies"])
+        return Stamps(whole["numbers"], whole["copies"], whole["statuses"])
 
     def _get(self, what: str) -> bytes:
         with self._open.open(f"{self.url}/_{what}", timeout=60) as answer:
@@ -78,10 +81,12 @@ class Cloud:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, latency: float = 0.2) -> Iterator[Cloud]:
-    """A server on a free port, with a certificate in `folder`. `latency`: seconds to each answer."""
+def running(folder: Path, *, latency: float = 0.2, statuses: str | None = None) -> Iterator[Cloud]:
+    """A server on a free port, with a certificate in `folder`. `latency`: seconds to each answer; `statuses`: the
+    address of a gateway that gets sent, delivered and read of each message."""
     certificate, key = certificate_in(folder)
     command = [sys.executable, "-m", "benchmarks.cloud", str(certificate), str(key), "--latency", str(latency)]
+    command += ["--statuses", statuses] if statuses else []
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -118,9 +123,10 @@ def mean_rate(stamps: list[int], seconds: float) -> float:
 class Taken:
     """What has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, back: Back | None) -> None:
         self.stamps: dict[bytes, array[int]] = {}
         self.callbacks: list[bytes] = []
+        self.back = back
 
     def take(self, request: bytes, at: int) -> bool:
         """Count a message; False where it is none."""
@@ -130,6 +136,8 @@ class Taken:
         self.stamps.setdefault(number[1], array("q")).append(at)
         found = CALLBACK.search(request)
         self.callbacks.append(found[1] if found is not None else b"%d" % len(self.callbacks))
+        if self.back is not None:
+            self.back.accepted(number[1].decode(), f"wamid.{len(self.callbacks)}", self.callbacks[-1].decode())
         return True
 
     def asked(self, request: bytes) -> bytes:
@@ -137,7 +145,8 @@ class Taken:
             return str(len(self.callbacks)).encode()
         numbers = {number.decode(): list(stamps) for number, stamps in self.stamps.items()}
         copies = max(Counter(self.callbacks).values(), default=0)
-        return json.dumps({"numbers": numbers, "copies": copies}).encode()
+        statuses = self.back.told() if self.back is not None else {}
+        return json.dumps({"numbers": numbers, "copies": copies, "statuses": statuses}).encode()
 
 
 class Door(asyncio.Protocol):
@@ -171,16 +180,17 @@ class Door(asyncio.Protocol):
             self._loop.call_later(self.latency, self.transport.write, ANSWER % (len(body), body))
 
 
-async def serve(certificate: str, key: str, latency: float) -> None:
+async def serve(certificate: str, key: str, latency: float, statuses: str | None) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    taken = Taken()
+    back = Back(statuses) if statuses else None
+    taken, posting = Taken(back), asyncio.create_task(back.run()) if back is not None else None
     server = await asyncio.get_running_loop().create_server(
         lambda: Door(taken, latency), "127.0.0.1", 0, ssl=context, backlog=2048
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
-    await server.serve_forever()
+    await asyncio.gather(server.serve_forever(), *([posting] if posting is not None else []))
 
 
 def main() -> None:
@@ -188,12 +198,13 @@ def main() -> None:
     made.add_argument("certificate")
     made.add_argument("key")
     made.add_argument("--latency", type=float, default=0.2)
+    made.add_argument("--statuses")
     given = made.parse_args()
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
     gc.freeze()
     gc.disable()
-    uvloop.run(serve(given.certificate, given.key, given.latency))
+    uvloop.run(serve(given.certificate, given.key, given.latency, given.statuses))
 
 
 if __name__ == "__main__":

@@ -220,9 +220,9 @@ def cells_of(rows: Sequence[Measured], unit: str) -> list[list[str]]:
     out = [header]
     for row in rows:
         spread = f"{row.wall_median:.3g} ({min(row.wall):.3g} to {max(row.wall):.3g})"
-        ratio = row.cpu_an_item / first if first else math.nan
         cells = [row.name, f"{row.items:,}", spread, f"{row.items / max(row.wall_median, 1e-9):,.0f}"]
-        cells += [f"{row.cpu_an_item * 1e6:,.3g}", f"{ratio:.2f}", f"{max(row.rss) / 1e6:,.0f}"]
+        cells += [f"{row.cpu_an_item * 1e6:,.3g}" if any(row.cpu) else "", _ratio(row.cpu_an_item, first)]
+        cells.append(f"{max(row.rss) / 1e6:,.0f}" if any(row.rss) else "")
         out.append(cells + [_shown(row.figures.get(name, ())) for name in names])
     return out
 
@@ -230,6 +230,10 @@ def cells_of(rows: Sequence[Measured], unit: str) -> list[list[str]]:
 def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def _ratio(value: float, first: float) -> str:
+    return f"{value / first:.2f}" if first else ""
 
 
 def _shown(values: Sequence[float | str]) -> str:

@@ -14,11 +14,12 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Session:
-    """Watches a session: `cpu()` seconds so far, `peak` bytes of memory (proportional, so that what processes share
-    counts once). A process that ends between two looks keeps what it had at the last."""
+    """Watches a session (`alone`: only the process of that id): `cpu()` seconds so far, `peak` bytes of memory
+    (proportional, so that what processes share counts once). A process that ends between two looks keeps what it had
+    at the last."""
 
-    def __init__(self, leader: int, every: float = 0.5) -> None:
-        self.leader, self.every = leader, every
+    def __init__(self, leader: int, every: float = 0.5, *, alone: bool = False) -> None:
+        self.leader, self.every, self.alone = leader, every, alone
         self.peak = 0
         self._cpu: dict[int, float] = {}
         self._over = threading.Event()
@@ -38,13 +39,13 @@ class Session:
         self._look()
         return sum(self._cpu.values())
 
-    def by_process(self) -> dict[str, float]:
-        """CPU seconds by process, each with the start of its command line."""
+    def by_process(self) -> dict[int, float]:
+        """CPU seconds by process."""
         self._look()
-        return {f"{pid} {command(pid)[:60]}": seconds for pid, seconds in self._cpu.items()}
+        return dict(self._cpu)
 
     def memory(self) -> int:
-        return sum(proportional(pid) for pid in members(self.leader))
+        return sum(proportional(pid) for pid in self._members())
 
     def _watch(self) -> None:
         while not self._over.wait(self.every):
@@ -53,11 +54,14 @@ class Session:
 
     def _look(self) -> None:
         with self._lock:
-            self._cpu |= members(self.leader)
+            self._cpu |= self._members()
+
+    def _members(self) -> dict[int, float]:
+        return members(self.leader, alone=self.alone)
 
 
-def members(leader: int) -> dict[int, float]:
-    """CPU seconds of each process of a session that lives."""
+def members(leader: int, *, alone: bool = False) -> dict[int, float]:
+    """CPU seconds of each process of a session that lives; `alone`: of that process."""
     found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -65,7 +69,7 @@ def members(leader: int) -> dict[int, float]:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == leader:
+            if (int(folder.name) if alone else int(fields[3])) == leader:
                 found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICKS
     return found
 

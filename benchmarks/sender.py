@@ -48,8 +48,26 @@ def main() -> int:
     told = f"{share:.1%}; stock httpx {plain.figure('mean a second'):.0f} a second"
     bench.goal("sender, mean of the pace", "≥ 97 %", told, share >= 0.97)
     bench.goal("sender, CPU of all its processes", "≤ 1 core", f"{cores:.2f} cores", cores <= 1.0)
+    if not given.quick:
+        several(bench, given.pace, min(seconds, 30.0))
     bench.save()
     return 0
+
+
+def several(bench: Benchmark, pace: int, seconds: float) -> None:
+    """One to five senders at once: how many hold their pace, and what is at its end where one does not."""
+    cores = os.cpu_count() or 1
+    numbers = (1, 2, 3, 5)
+    ways = [Way(f"{n} senders", dispatch, {"pace": pace, "seconds": seconds, "senders": n}) for n in numbers]
+    found = bench.compare(f"several senders at {pace:,}, {cores} cores", ways, repeats=1, unit="messages")
+    held, told = 0, []
+    for n, row in zip(numbers, found.values(), strict=True):
+        rate, busiest = row.figure("mean a second"), row.figure("busiest process")
+        if rate >= 0.97 * n * pace:
+            held = n
+        else:
+            told.append(f"{n}: {rate:,.0f} a second, its busiest process at {busiest:.2f} of a core")
+    bench.goal("senders that hold", "as many as do", "; ".join([f"{held} of {numbers[-1]}", *told]))
 
 
 def dispatch(meter: Meter, pace: int, seconds: float, senders: int = 1) -> None:
@@ -62,9 +80,16 @@ def dispatch(meter: Meter, pace: int, seconds: float, senders: int = 1) -> None:
         with job as run, Session(run.pid, 0.2) as session:
             homes.until(lambda: server.count() > 0, COMING_UP, while_runs=run)
             time.sleep(1.0)
-            began, cpu = time.monotonic(), session.cpu()
+            began, before = time.monotonic(), session.by_process()
+            meta = Session(server.process.pid, alone=True)
+            server_before = meta.cpu()
             homes.until(lambda: server.count() >= planned - pace * senders, seconds * 4 + COMING_UP, while_runs=run)
-            lasted, used = time.monotonic() - began, session.cpu() - cpu
+            lasted = time.monotonic() - began
+            parts = [cpu - before.get(pid, 0.0) for pid, cpu in session.by_process().items()]
+            used = sum(parts)
+            meter.figures["cores"] = used / lasted
+            meter.figures["busiest process"] = max(parts) / lasted
+            meter.figures["cores of the server"] = (meta.cpu() - server_before) / lasted
             assert run.wait(COMING_UP) == 0
         found = server.stamps()
         assert found.copies == 1
@@ -74,7 +99,6 @@ def dispatch(meter: Meter, pace: int, seconds: float, senders: int = 1) -> None:
         meter.figures["mean a second"] = cloud.mean_rate(found.all, seconds)
         worst = max(cloud.most_in_a_second(stamps) for stamps in found.numbers.values())
         meter.figures["busiest second"] = worst
-        meter.figures["cores"] = used / lasted
 
 
 def stock(meter: Meter, pace: int, seconds: float) -> None:
