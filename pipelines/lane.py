@@ -232,7 +232,7 @@ class Lane:
             raise LedgerError(
                 f"the texts of planned messages can't be read: {error}",
                 where="data/lake/bodies",
-                mend="Restore the folder from a backup; what could not be sent stays planned",
+                mend="`estafette rebuild` has them written again; what could not be sent stays planned",
             ) from error
 
     def _body(self, claimed: Claimed) -> str:

@@ -134,7 +134,7 @@ def damaged_files(root: Path, listed: list[tuple[str, int, bool]]) -> list[tuple
     with what is wrong. `root` is the lake's. What a publish makes again is no loss."""
     found = []
     for name, size, counts in listed:
-        if not counts or name.startswith(DERIVED):
+        if not counts or size < 0 or name.startswith(DERIVED):  # below 0: known to be lost
             continue
         try:
             there = (root / name).stat().st_size

@@ -18,6 +18,7 @@ from journey.problems import LeaseLost, LedgerError
 from resources.home import HOME, NOW, Clock, Home
 from resources.interrupts import signals
 from resources.ledger import LEASE_SECONDS, Lease, Ledger, holder_name
+from resources.rebuild import refuse_damage
 from resources.settings import read_now
 
 PASS = "pass"  # noqa: S105 - the name of a lease
@@ -66,6 +67,7 @@ class PassResource(HomeResource):
             lease = _wait(ledger, self.wait, f"run {context.run.run_id if context.run else ''}")
             with keep(ledger, lease):
                 home.reload()
+                refuse_damage(home)
                 self._home, self._lease = home, lease
                 yield self
         finally:

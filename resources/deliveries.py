@@ -136,7 +136,7 @@ def deal_with(
 
 def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
     """Fold statuses and record each once, those of 5,000 messages a transaction. Gives how many were new."""
-    fresh = _fresh(home, _match(home, parsed.statuses))
+    fresh = _fresh(home, match(home, parsed.statuses))
     if fresh.is_empty():
         return 0
     fresh = fresh.with_columns(pl.col("received_at").fill_null(pl.lit(now, MESSAGE_EVENTS["received_at"])))
@@ -177,7 +177,7 @@ def _write(home: Home, lease: Lease, fresh: pl.DataFrame, now: datetime) -> None
         statuses.keep_early(tx, early.rows(named=True))
 
 
-def _match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
+def match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
     """Adds `message_id`: by wamid, else by what we sent along: the message's id, checked by its uid, whatever the
     epoch; where a restored ledger has given the message another id, by the uid. And `uid`, where what was sent along
     says one."""

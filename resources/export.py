@@ -230,7 +230,7 @@ class _BodyFiles:
     def _texts(self, path: str) -> pl.Series | None:
         try:
             return pl.read_parquet(self.lake.root / path, columns=["body"], glob=False).get_column("body")
-        except FileNotFoundError:
+        except (FileNotFoundError, pl.exceptions.PolarsError):  # gone, or cut short
             self.lost.add(path)
             return None
 

@@ -1,4 +1,4 @@
-"""Commands that repair: `backup`, `restore`, `quarantine list|retry`."""
+"""Commands that repair: `backup`, `restore`, `rebuild`, `quarantine list|retry`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ File = Annotated[str | None, typer.Option(metavar="FILE", help="This landing fil
 
 def declare(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (backup, restore):
+    for command in (backup, restore, rebuild):
         app.command()(command)
     app.add_typer(quarantine, name="quarantine")
 
@@ -38,6 +38,13 @@ def restore(
     from estafette.backing_up import restore
 
     restore(context.obj, directory)
+
+
+def rebuild(context: typer.Context) -> None:
+    """Make again whatever derives from the ledger, the landing zone and the lake, and list what is lost."""
+    from estafette.rebuilding import rebuild
+
+    rebuild(context.obj)
 
 
 @quarantine.command("list")

@@ -31,7 +31,7 @@ lake_file = sa.Table(
     sa.Column("name", sa.Text, nullable=False),  # the lake's table
     sa.Column("path", sa.Text, nullable=False, unique=True),  # under data/lake/
     sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),  # -1: it was lost, and rows still name it
     sa.Column("min_at", sa.BigInteger),
     sa.Column("max_at", sa.BigInteger),
     sa.Column("created_at", sa.BigInteger, nullable=False),  # wall

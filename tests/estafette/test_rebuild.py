@@ -1,0 +1,137 @@
+"""`rebuild`: what derives from something is as it was, what does not is listed, and nobody gets anything twice."""
+
+import json
+
+import duckdb
+import pytest
+
+from journey.problems import LedgerError
+from pipelines.publish import publish
+from resources.analyst_db import connect
+from resources.rebuild import rebuild, refuse_damage
+from tests.stage import delivery, person
+
+TRIGGERED = """
+name: order
+sender: main
+entries:
+  - trigger: {event: ordered}
+steps:
+  hello:
+    message: {template: order, language: fr}
+"""
+TABLES = (
+    "contacts", "events", "entries", "participants", "participant_steps", "messages", "message_events", "replies",
+    "skips", "consent_history", "quarantine", "campaign_funnel", "step_funnel",
+)  # fmt: skip
+
+
+@pytest.fixture
+def stage(make_home):
+    """A home in which something of everything has happened."""
+    made = make_home(campaigns=(TRIGGERED,), contacts=[person(n, city=f"City {n}") for n in range(4)])
+    made.turn()
+    for number in range(3):
+        made.happens("ordered", f"c{number}", amount=number)
+    made.turn()
+    made.send()
+    for value in (made.status_of(1, "delivered"), made.status_of(2, "read")):
+        line = {"received_at": "2026-12-01T12:00:01Z", "body": json.dumps(delivery(value))}
+        with (made.path / "landing/webhooks/log.ndjson").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+    made.says("+33600000003", "STOP")
+    made.turn()
+    publish(made.home, made.lease)
+    return made
+
+
+def shown(stage):
+    con = connect(stage.home.paths.analytics)
+    try:
+        return {name: sorted(con.execute(f"FROM {name}").fetchall(), key=repr) for name in TABLES}
+    finally:
+        con.close()
+
+
+def lose(stage, *names):
+    for name in names:
+        for path in (stage.home.lake.root / name).rglob("*.parquet"):
+            path.unlink()
+
+
+def test_all_that_is_derived_is_row_for_row_what_it_was(stage):
+    before, files = shown(stage), stage.rows("SELECT count(*) FROM participant")
+    lose(stage, "export", "events", "message_events", "contacts", "contacts_delta")
+    stage.home.paths.analytics.unlink()
+    done = rebuild(stage.home, stage.lease, stage.now)
+    publish(stage.home, stage.lease)
+    assert shown(stage) == before
+    assert [what for _, _, what in done.lost if "contacts" not in what] == []
+    assert stage.rows("SELECT count(*) FROM participant") == files
+
+
+def test_events_that_are_made_again_start_nothing(stage):
+    lose(stage, "events")
+    rebuild(stage.home, stage.lease, stage.now)
+    assert len(stage.lake("events")) == 3
+    entered = stage.entered()
+    stage.turn()
+    assert stage.entered() == entered
+    assert stage.send() == []
+
+
+def test_a_pass_decides_nothing_by_half_of_what_is_known(stage):
+    refuse_damage(stage.home)
+    file = next((stage.home.lake.root / "events").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(LedgerError, match="estafette rebuild"):
+        refuse_damage(stage.home)
+    rebuild(stage.home, stage.lease, stage.now)
+    refuse_damage(stage.home)
+
+
+def test_what_derives_from_nothing_is_listed_once_and_its_place_is_empty(stage):
+    lose(stage, "bodies", "entries")
+    done = rebuild(stage.home, stage.lease, stage.now)
+    assert {file.split("/")[0] for file, _, _ in done.lost} == {"bodies", "entries"}
+    publish(stage.home, stage.lease)
+    found = shown(stage)
+    assert found["entries"] == []
+    assert len(found["messages"]) == 3
+    assert rebuild(stage.home, stage.lease, stage.now).lost == []
+    assert stage.send() == []
+
+
+def test_what_waits_and_has_lost_its_text_is_written_again_and_goes_out_once(stage):
+    stage.later(minutes=1).happens("ordered", "c2", amount=9, event_id="again").turn()
+    (before,) = stage.rows("SELECT uid FROM message WHERE state = 'planned'")
+    lose(stage, "bodies")
+    assert rebuild(stage.home, stage.lease, stage.now).planned_anew == 1
+    stage.turn()
+    (claimed,) = stage.send()
+    assert (claimed.uid,) == before
+    assert stage.home.bodies.get(claimed.body_file, claimed.body_row)
+    assert stage.send() == []
+
+
+def test_the_analysts_database_comes_back_by_the_next_publish(stage):
+    before = shown(stage)
+    stage.home.paths.analytics.unlink()
+    lose(stage, "export")
+    publish(stage.home, stage.lease)
+    assert shown(stage) == before
+
+
+def test_the_command_says_what_is_lost(cli, home, tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text("contact_id,phone\nc1,0612345678\n")
+    assert cli("import", str(file)).code == 0
+    for path in (home / "data/lake").rglob("*.parquet"):
+        path.unlink()
+    assert cli("tick").code == 1
+    found = cli("rebuild", "--json")
+    assert found.code == 0
+    assert found.json["made_again"] == {"contacts": 1}
+    con = duckdb.connect(str(home / "data/analytics.duckdb"), read_only=True)
+    assert con.execute("SELECT contact_id, phone FROM contacts").fetchall() == [("c1", "+33612345678")]
+    con.close()
