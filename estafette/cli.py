@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from itertools import pairwise
 from typing import Annotated
 
@@ -42,6 +43,12 @@ for room in (home, campaigns, work, people, servers, access, repair):
     room.declare(app)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"estafette {metadata.version('estafette')}")
+        raise typer.Exit(0)
+
+
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
@@ -53,6 +60,9 @@ def options(
         typer.Option(metavar="TIME", help="Let the clock stand still at this time (also ESTAFETTE_NOW); not for Meta."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_version)
+    ] = False,
 ) -> None:
     context.obj = Session(home, now, json)
     if context.invoked_subcommand is None:

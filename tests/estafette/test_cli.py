@@ -1,6 +1,7 @@
 """What every command has in common: options before and after it, exit codes, errors as sentences, start-up."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,8 @@ def test_an_error_that_nobody_foresaw_is_said_however_it_was_wrapped(home, capsy
     monkeypatch.setattr("estafette.ticking.snapshot", wrapped)
     assert main(["--home", str(home), "--now", "2026-10-05 10:00", "tick"]) == 1
     assert "TypeError: nobody saw this coming" in capsys.readouterr().err
+
+
+def test_the_version_is_said(capsys):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"estafette \d+\.\d+\.\d+\n", capsys.readouterr().out)
