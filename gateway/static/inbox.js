@@ -4,6 +4,7 @@
 
 (() => {
   const PAUSE = 1000; // milliseconds between two loads, at least
+  const LATER = 30000; // milliseconds after which news that were refused are asked for again
   const LIVE = { "X-Estafette-Live": "1" }; // a page that looks by itself keeps nobody logged in
   const live = () => document.getElementById("live");
   let source = null;
@@ -18,6 +19,15 @@
     source.addEventListener("mark", (event) => {
       wanted = event.data;
       refresh();
+    });
+    source.addEventListener("error", () => {
+      if (!source || source.readyState !== EventSource.CLOSED) return; // else the browser tries again by itself
+      rest();
+      setTimeout(listen, LATER);
+      fetch(location.href, { headers: LIVE, credentials: "same-origin" }).then(
+        (answer) => answer.redirected && location.reload(), // the log-in is over
+        () => {},
+      );
     });
   };
 

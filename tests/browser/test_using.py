@@ -174,6 +174,21 @@ def test_a_campaigns_page_renews_itself_and_keeps_what_was_opened(tab: Open, sho
         tx.exec_driver_sql("UPDATE campaign SET stopped_at = NULL, stopped_why = NULL WHERE name = 'offer'")
 
 
+def test_a_page_that_is_left_open_shows_nothing_any_more_once_the_log_in_is_over(tab: Open) -> None:
+    here = tab("vera")
+    here.expected.add(503)
+    here.page.clock.install()
+    here.page.route("**/inbox/events*", lambda route: route.fulfill(status=503), times=1)
+    page = here.go("/inbox/c1")
+    page.wait_for_timeout(500)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Élodie Durand")  # refused, but logged in
+    page.context.clear_cookies()
+    page.clock.fast_forward(31_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    assert all("EventSource" in one for one in here.complaints)  # the log-in came where news were wanted
+    here.complaints.clear()
+
+
 def test_a_language_is_chosen_on_the_page_where_one_is(tab: Open) -> None:
     page = tab("vera").go("/inbox?q=benali")
     page.get_by_role("link", name="FR").click()
