@@ -19,6 +19,9 @@ as that much later, up to so many seconds: what is beyond them is the other side
 FLOOR_SECONDS = 5.0
 """The quickest answer of late is that of the last five to ten seconds."""
 
+BURST = 0.1
+"""Seconds of the pace that may be caught up at once after the process stood still; the window bounds it all the same."""
+
 SLOWER = 0.5
 FASTER = 0.05
 RECOVER_SECONDS = 5.0
@@ -65,7 +68,7 @@ class Pacer:
         room = max(1, int(self.pace)) - self._going - len(self._log) - len(self._late)
         elapsed = 0.0 if self._last is None else max(0.0, now - self._last)
         self._last = now
-        burst = max(1.0, self.pace * 0.05)
+        burst = max(1.0, self.pace * BURST)
         self._credit = min(burst, self._credit + elapsed * self.pace)
         busy = self._log or self._going
         allowed = max(0, min(room, waiting, int(self._credit) if busy else max(1, int(self._credit))))

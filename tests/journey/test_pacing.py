@@ -88,6 +88,14 @@ def test_a_backlog_leaves_at_nearly_the_pace_and_evenly(pace):
     assert max(sent) <= max(1, round(pace * 0.05) + 1)
 
 
+def test_a_process_that_stood_still_for_a_moment_catches_up() -> None:
+    pacer, sent, now = Pacer(1000), 0, 0.0
+    for tick in range(2_000):
+        now += 0.095 if tick % 100 == 50 else 0.005  # every half second or so it stands still
+        sent += let_go(pacer, now, 10_000)
+    assert sent >= 1000 * now / WINDOW * 0.96
+
+
 def test_the_pace_may_change_between_two_calls():
     pacer = Pacer(1000)
     for tick in range(400):
