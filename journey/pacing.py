@@ -20,7 +20,7 @@ FLOOR_SECONDS = 5.0
 """The quickest answer of late is that of the last five to ten seconds."""
 
 BURST = 0.1
-"""Seconds of the pace that may be caught up at once after the process stood still; the window bounds it all the same."""
+"""Seconds of the pace that may be caught up at once after the process stood still; the window bounds it too."""
 
 SLOWER = 0.5
 FASTER = 0.05
@@ -35,7 +35,8 @@ A_LANE = 1000.0
 
 @dataclass(slots=True)
 class Leave:
-    """A message on its way: when it was written, and how long its answer took (None: none yet). Seconds."""
+    """A message on its way: when it was written (whoever knows better sets it later), and how long its answer took
+    (None: none yet). Seconds."""
 
     at: float
     took: float | None = None

@@ -58,6 +58,16 @@ def test_nor_where_they_are_written_late_and_come_later_still_as_their_answers_s
     assert most_in_a_window(sorted(came), 1.0) <= pace
 
 
+def test_what_was_really_written_later_counts_from_then():
+    pacer = Pacer(1)
+    assert pacer.allow(0.0, 5) == 1
+    leave = pacer.left(0.0)
+    leave.at = 0.5
+    pacer.answered(leave, 0.7)
+    assert pacer.allow(1.2, 5) == 0
+    assert pacer.allow(0.5 + WINDOW, 5) == 1
+
+
 def test_what_never_left_gives_its_place_back():
     pacer = Pacer(1)
     assert pacer.allow(0.0, 5) == 1
