@@ -1,11 +1,16 @@
 """`backup`, `restore`, `resume --all`, and what `status` and `doctor` say of damage."""
 
+import errno
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from resources.home import open_home
+from resources.lake import Lake
+from resources.openers import openers
 
 ROWS = "contact_id,phone,first_name,opted_in\n" + "".join(f"c{n},06123456{n:02},jean,true\n" for n in range(5))
 
@@ -110,11 +115,6 @@ def test_a_restore_refuses_while_somebody_works_or_where_the_backup_is_anothers(
 
 
 def test_a_process_with_the_ledger_open_is_found(filled, tmp_path):
-    import subprocess
-    import sys
-
-    from resources.openers import openers
-
     code = "import sys, time; f = open(sys.argv[1]); print('open', flush=True); time.sleep(60)"
     file = filled / "landing/contacts/people.csv"
     with subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE) as other:
@@ -146,3 +146,21 @@ def test_the_doctor_finds_a_damaged_ledger_and_says_what_to_do(cli, filled):
     (line,) = [one for one in found.json["lines"] if one["what"] == "ledger"]
     assert line["level"] == "FAIL"
     assert "restore" in line["mend"]
+
+
+def test_a_full_disk_is_one_sentence_and_what_came_in_comes_in_later(cli, tmp_path, monkeypatch, box):
+    file = tmp_path / "people.csv"
+    file.write_text(ROWS)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "put", full)
+        for command in (("import", str(file)), ("tick",)):
+            failed = cli(*command)
+            assert failed.code == 1
+            assert "the disk is full" in failed.err
+            assert failed.err.count("\n") <= 2
+    assert cli("tick").code == 0
+    assert cli("query", "SELECT count(*) AS n FROM contacts", "--json").json["rows"] == [[5]]

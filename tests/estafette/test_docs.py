@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *(f"docs/{name}.md" for name in (
     "write-a-campaign", "query-results", "connect-whatsapp", "when-something-goes-wrong", "how-it-works", "api",
-    "what-a-message-says", "when-people-enter", "how-people-move", "limits", "pages", "behind-a-proxy", "backup-and-repair",
+    "what-a-message-says", "when-people-enter", "how-people-move", "limits", "pages", "behind-a-proxy",
+    "backup-and-repair",
 )))  # fmt: skip
 STAY = {"serve", "sandbox"}  # they run until Ctrl-C; test_servers has them
 MADE = {"init"}  # makes a folder; test_home has it
