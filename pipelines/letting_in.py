@@ -21,6 +21,7 @@ from journey.growth import outgrown
 from journey.person import FORGOTTEN
 from journey.phones import stranger_id
 from journey.words import EntryKind, EntryOutcome, LeaveReason, ParticipantState
+from resources.ahead import ahead
 from resources.home import Home
 from resources.lake import LakeFile
 from resources.ledger import Lease, chunks, mark_dirty
@@ -88,9 +89,11 @@ def let_in(
     with home.ledger.read() as tx:
         first_id = int(tx.exec_driver_sql("SELECT COALESCE(max(id), 0) + 1 FROM participant").scalar_one())
     judged = judged.with_columns(participant_id=pl.when(came_in).then(first_id - 1 + came_in.cum_sum().cast(pl.Int64)))
-    for part in _parts(judged["outcome"].is_in([*CAME_IN, WAITING])):
+    parts = list(_parts(judged["outcome"].is_in([*CAME_IN, WAITING])))
+    files = ahead(lambda part: _entries(home, campaign.name, kind, judged[part], now), parts)
+    for number, file in zip(home.ledger.chunks(len(parts), 1), files, strict=True):
+        part = parts[number.start]
         chunk = judged[part]
-        file = _entries(home, campaign.name, kind, chunk, now)
         with home.ledger.write(lease) as tx:
             _register(home, tx, file)
             _insert(tx, campaign, kind, chunk.filter(pl.col("participant_id").is_not_null()), now)
@@ -106,7 +109,7 @@ def refuse(
     """Write down why nobody of `people` (CANDIDATES, each with its outcome) comes in; the campaign need not be there.
     `then` as for `let_in`."""
     people = people.with_columns(participant_id=pl.lit(None, pl.Int64))
-    for part in chunks(people.height):
+    for part in home.ledger.chunks(people.height):
         file = _entries(home, campaign, kind, people[part], now)
         with home.ledger.write(lease) as tx:
             _register(home, tx, file)
@@ -182,7 +185,7 @@ def _parts(written: pl.Series) -> Iterator[slice]:
     places, start = written.arg_true(), 0
     if places.is_empty():
         yield slice(0, written.len())
-    for part in chunks(places.len()):
+    for part in chunks(places.len(), pause=0.0):
         stop = int(places[part.stop]) if part.stop < places.len() else written.len()
         yield slice(start, stop)
         start = stop

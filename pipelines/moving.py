@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 
@@ -24,10 +25,11 @@ from journey.steps import MessageStep, UpdateStep
 from journey.words import END, LeaveReason, ParticipantState
 from pipelines.signals import met_on_arrival, write_met
 from pipelines.standing import COPY, DUE, Due
+from resources.ahead import ahead
 from resources.home import Home
 from resources.lake import LakeFile
 from resources.leaving import leave
-from resources.ledger import Lease, chunks, mark_dirty, select_in
+from resources.ledger import BULK, Lease, mark_dirty, select_in
 
 STEPS: dict[str, pl.DataType] = {
     "participant_id": pl.Int64(),
@@ -61,7 +63,8 @@ SELECT p.id, p.step, p.visit FROM participant p WHERE {DUE} AND p.step IN (SELEC
 """
 _GO = """
 UPDATE participant SET step = ?, visit = ?, version = ?, state = ?, arrived_at = ?, wake_at = ?,
-not_after = CASE WHEN ? THEN NULL ELSE not_after END WHERE id = ? AND left_at IS NULL
+not_after = CASE WHEN ? THEN NULL ELSE not_after END
+WHERE left_at IS NULL AND id IN (SELECT value FROM json_each(?))
 """
 _LEAVE = """
 UPDATE participant SET state = ?, left_at = ?, reason = ?, wake_at = NULL WHERE id = ? AND left_at IS NULL
@@ -96,9 +99,12 @@ def write_moves(home: Home, lease: Lease, one: Due, moves: pl.DataFrame, now: da
     step = one.campaign.steps.get(one.step)
     updates = _updates(home, one, step, moves) if isinstance(step, UpdateStep) else None
     remember = step is not None and not isinstance(step, MessageStep) and one.step in in_loops(one.campaign)
-    for part in chunks(moves.height):
+    steps = moves.iter_slices(BULK)
+    files = ahead(
+        lambda some: home.lake.put("participant_steps", _steps(some, one.campaign, now), at="moved_at"), steps
+    )
+    for part, file in zip(home.ledger.chunks(moves.height), files, strict=True):
         chunk = moves[part]
-        file = home.lake.put("participant_steps", _steps(chunk, one.campaign, now), at="moved_at")
         delta = updates.put(home, chunk.get_column("contact_id")) if updates is not None else None
         met = _met(home, one.campaign, chunk, now)
         with home.ledger.write(lease) as tx:
@@ -130,7 +136,7 @@ def _met(home: Home, campaign: Campaign, chunk: pl.DataFrame, now: datetime) -> 
 
 def write_waits(home: Home, lease: Lease, waits: pl.DataFrame) -> None:
     """Write who waits for what (`cohort.WAITS`)."""
-    for part in chunks(waits.height):
+    for part in home.ledger.chunks(waits.height):
         rows = waits[part].select("wake_at", "participant_id", "message_state").rows()
         with home.ledger.write(lease) as tx:
             _many(tx, _WAIT_WITH_MESSAGE, [row for row in rows if row[2] is not None])
@@ -151,7 +157,9 @@ def _move(tx: sa.Connection, campaign: Campaign, chunk: pl.DataFrame, at: int) -
     )
     going = chunk.filter(pl.col("to_step") != END).select("participant_id", "to_step", "visit", "waited")
     active = ParticipantState.active.value
-    _many(tx, _GO, [(to, visit, campaign.version, active, at, at, waited, i) for i, to, visit, waited in going.rows()])
+    for (to, visit, waited), group in going.partition_by("to_step", "visit", "waited", as_dict=True).items():
+        ids = msgspec.json.encode(group.get_column("participant_id").to_list()).decode()
+        tx.exec_driver_sql(_GO, (to, visit, campaign.version, active, at, at, waited, ids))
 
 
 def _steps(chunk: pl.DataFrame, campaign: Campaign, now: datetime) -> pl.DataFrame:

@@ -29,7 +29,7 @@ from resources.coupons import ClaimLost
 from resources.hold import recall
 from resources.home import Home
 from resources.leaving import cancel_of_left
-from resources.ledger import Lease, chunks
+from resources.ledger import Lease
 
 ARRIVED_SQL = f"""
 SELECT p.id, p.contact_id, p.step, p.visit, p.key, p.occurrence, p.priority, p.attributes, p.not_after
@@ -61,7 +61,7 @@ def _plan(home: Home, lease: Lease, campaign: Campaign, step: MessageStep, one: 
     group = home.ledger.frame(ARRIVED_SQL, ARRIVED, one.params())
     if group.height:
         people = decided(home, campaign, step, group, now)
-        for part in chunks(people.height):
+        for part in home.ledger.chunks(people.height):
             write(home, lease, campaign, step, people[part], now)
     return group.height
 

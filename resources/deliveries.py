@@ -23,6 +23,7 @@ from journey.rows import bad_frame
 from journey.webhook import Parsed, parse
 from journey.words import Scope, Status
 from resources import statuses
+from resources.ahead import ahead
 from resources.answering import match_again
 from resources.consents import apply_consent
 from resources.contact_intake import UnreadableFile, readable
@@ -31,8 +32,9 @@ from resources.forget_landing import erase_messages
 from resources.forgotten import apart
 from resources.home import Home
 from resources.inbound import take_in_answers
+from resources.lake import LakeFile
 from resources.landing import FileStat
-from resources.ledger import BULK, Lease, chunks, select_in
+from resources.ledger import BULK, Lease, select_in
 from resources.numbers import take_in_numbers
 from resources.quarantine import put_aside, put_aside_in_bulk
 from resources.sharing import note_others
@@ -145,19 +147,21 @@ def _fold(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> int:
     strange = fresh.filter(pl.col("message_id").is_null()).with_row_index("place", ours["message_id"].n_unique())
     whole = pl.concat([ours, strange.with_columns(pl.col("place").cast(pl.Int64)).select(ours.columns)])
     parts = whole.with_columns(part=pl.col("place") // BULK).partition_by("part", maintain_order=True)
-    for one in chunks(len(parts), 1):
-        _write(home, lease, parts[one.start], now)
+    files = ahead(
+        lambda part: home.lake.put("message_events", part.select(list(MESSAGE_EVENTS)), at="received_at"), parts
+    )
+    for one, file in zip(home.ledger.chunks(len(parts), 1), files, strict=True):
+        _write(home, lease, parts[one.start], file, now)
     return fresh.height
 
 
-def _write(home: Home, lease: Lease, fresh: pl.DataFrame, now: datetime) -> None:
-    """Fold and record statuses that say something new, in one transaction."""
+def _write(home: Home, lease: Lease, fresh: pl.DataFrame, file: LakeFile, now: datetime) -> None:
+    """Fold and record statuses that say something new, in one transaction with the file of them."""
     ours = fresh.filter(pl.col("message_id").is_not_null())
     strange = fresh.filter(pl.col("message_id").is_null())
     stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
     if stopped.height:  # before the fold, after which a crash would leave them known and done
         _marketing_stopped(home, lease, stopped, now)
-    file = home.lake.put("message_events", fresh.select(list(MESSAGE_EVENTS)), at="received_at")
     titles = {code: explain(code).title for code in ours["error_code"].drop_nulls().unique()}
     title = pl.col("error_code").replace_strict(titles, default=None, return_dtype=pl.String)
     folded = ours.select(

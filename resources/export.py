@@ -26,7 +26,7 @@ from journey.schemas import Table
 from resources.contacts import BASE, DELTA, Contacts
 from resources.export_tables import BY_NAME, EXPORTED, Exported
 from resources.lake import Lake, LakeFile
-from resources.ledger import BUCKET, LEASE_SECONDS, US, Lease, Ledger, select_in
+from resources.ledger import BUCKET, LEASE_SECONDS, US, Asked, Lease, Ledger
 from resources.tables import dirty, lake_file, meta, template_hold
 from resources.tables import export as exports
 
@@ -83,15 +83,17 @@ def export(ledger: Ledger, lake: Lake, contacts: Contacts, opted_in: bool, lease
     """
     _rename_marks(ledger, lease)
     beat = _Beat(ledger, lease)
-    bodies = _BodyFiles(lake)
     with ledger.read() as tx:
+        bodies = _BodyFiles(lake, tx)
         marks = {(str(row.name), int(row.bucket)) for row in tx.execute(sa.select(dirty)) if _is_renamed(row.name)}
         known = {(r.name, r.bucket): (r.path, r.rows) for r in tx.execute(sa.select(exports))}
         made = []
-        for name, bucket in sorted(_due(tx, lake, known, marks)):
+        due = sorted(_due(tx, lake, known, marks))
+        asked = [_asked(BY_NAME[name], bucket) for name, bucket in due]
+        for (name, bucket), frame in zip(due, ledger.frames(asked, tx), strict=True):
             beat()
             before, _ = known.get((name, bucket), ("", 0))
-            made.append(_write(tx, ledger, lake, BY_NAME[name], bucket, before, bodies))
+            made.append(_write(lake, BY_NAME[name], bucket, frame, before, bodies))
         parts = {
             table.name: Part(tuple(lake.root / str(r.path) for r in rows), sum(int(str(r.rows)) for r in rows))
             for table in FACTS
@@ -178,15 +180,18 @@ def _token(tx: sa.Connection, lake: Lake, table: Table, opted_in: bool) -> str:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
+def _asked(one: Exported, bucket: int) -> Asked:
+    return one.query, one.schema, (bucket * BUCKET, (bucket + 1) * BUCKET)
+
+
 def _write(
-    tx: sa.Connection, ledger: Ledger, lake: Lake, one: Exported, bucket: int, before: str, bodies: "_BodyFiles"
-) -> _Made:
-    """Write one bucket; `before` is the path of its last export, or empty."""
-    frame = ledger.frame(one.query, one.schema, (bucket * BUCKET, (bucket + 1) * BUCKET), tx=tx)
+    lake: Lake, one: Exported, bucket: int, frame: pl.DataFrame, before: str, bodies: "_BodyFiles"
+) -> _Made:  # fmt: skip
+    """Write one bucket, as it was read; `before` is the path of its last export, or empty."""
     if frame.is_empty():
         return _Made(one.name, bucket, None)
     if one.name == "message":
-        frame = bodies.add(tx, frame, before)
+        frame = bodies.add(frame, before)
     return _Made(one.name, bucket, lake.put(f"export/{one.table.name}", one.finished(frame)))
 
 
@@ -203,11 +208,13 @@ def _write_contacts(lake: Lake, contacts: Contacts, table: Table, opted_in: bool
 class _BodyFiles:
     """The rendered bodies of messages, by the file and row that each message names."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, tx: sa.Connection) -> None:
         self.lake = lake
+        rows = tx.execute(sa.select(lake_file.c.id, lake_file.c.path).where(lake_file.c.name == "bodies"))
+        self.paths: dict[int, str] = {int(row.id): str(row.path) for row in rows}
         self.lost: set[str] = set()
 
-    def add(self, tx: sa.Connection, messages: pl.DataFrame, before: str) -> pl.DataFrame:
+    def add(self, messages: pl.DataFrame, before: str) -> pl.DataFrame:
         """`messages` (message_id, body_file, body_row, …) with `body` String; null where there is none, or its file is
         gone. `before`: the path of the bucket's last export (or empty); a body never changes, so what that has is taken
         from there: messages planned one by one have a file each, and opening them all takes minutes."""
@@ -216,13 +223,9 @@ class _BodyFiles:
             old = pl.read_parquet(self.lake.root / before, columns=list(_BODIES), glob=False).drop_nulls()
         named = messages.select(_BODY_KEY).drop_nulls()
         new = named.join(old, on=_BODY_KEY, how="anti")
-        rows = select_in(
-            tx, "SELECT id, path FROM lake_file WHERE id IN :ids", new.get_column("body_file").unique().to_list()
-        )
-        paths = {int(row.id): str(row.path) for row in rows}
         parts = [old]
         for (file_id,), group in new.partition_by("body_file", as_dict=True).items():
-            texts = self._texts(paths.get(int(str(file_id)), f"lake file {file_id}"))
+            texts = self._texts(self.paths.get(int(str(file_id)), f"lake file {file_id}"))
             if texts is not None:
                 parts.append(group.with_columns(body=texts.gather(group.get_column("body_row"))))
         return messages.join(pl.concat(parts), on=_BODY_KEY, how="left", maintain_order="left")

@@ -246,6 +246,33 @@ def test_chunks_cover_everything_once():
     assert list(chunks(0)) == []
 
 
+def test_a_long_write_rests_between_its_parts_only_while_somebody_sends(ledger, monkeypatch):
+    rests = []
+    monkeypatch.setattr("resources.ledger.time.sleep", rests.append)
+    assert [(part.start, part.stop) for part in ledger.chunks(12, 5)] == [(0, 5), (5, 10), (10, 12)]
+    assert not rests
+    ledger.take("pass", "me")
+    lane = ledger.take("send:main:0/1", "me")
+    assert len(list(ledger.chunks(12, 5))) == 3
+    assert len(rests) == 2 and min(rests) > 0
+    ledger.release(lane)
+    assert len(list(ledger.chunks(12, 5))) == 3
+    assert len(rests) == 2
+
+
+def test_frames_come_one_after_the_other_in_one_cut(ledger):
+    with ledger.write() as tx:
+        tx.exec_driver_sql("INSERT INTO unreachable VALUES (?, 1, 1)", [(str(n),) for n in range(7)])
+    asked = [("SELECT phone FROM unreachable WHERE phone % 3 = ?", {"phone": pl.String}, (n,)) for n in range(3)]
+    with ledger.read() as tx:
+        frames = ledger.frames(asked, tx)
+        first = next(frames)
+        with ledger.write() as other:
+            other.exec_driver_sql("DELETE FROM unreachable")
+        found = [first, *frames]
+    assert [one["phone"].to_list() for one in found] == [["0", "3", "6"], ["1", "4"], ["2", "5"]]
+
+
 def test_a_bucket_is_marked_once_whoever_changes_it(ledger):
     with ledger.write() as tx:
         mark_dirty(tx, "message", [1, 2, BUCKET - 1, BUCKET])
