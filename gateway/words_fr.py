@@ -266,7 +266,7 @@ MENDS: Final[Mapping[SkipReason, str]] = {
     SkipReason.outside_service_window: "Envoyez plutôt un modèle.",
     SkipReason.frequency_capped: "Il pourra partir quand son `per` sera passé ; `frequency_cap: ignore` l’en libère.",
     SkipReason.meta_marketing_cap: "Rien à faire : cela cesse tout seul.",
-    SkipReason.messaging_limit: "Voyez WhatsApp Manager.",
+    SkipReason.messaging_limit: "Allongez `expires`, ou écrivez à moins de personnes à la fois.",
     SkipReason.too_late: "Voyez `expires` et `not_after`.",
     SkipReason.holdout: "Voyez `holdout`.",
 }

@@ -75,7 +75,9 @@ SKIPS: Final[Mapping[SkipReason, Reason]] = {
     SkipReason.meta_marketing_cap: Reason(
         "Meta held marketing back from them in the last 24h (131049)", "Nothing: it ends by itself."
     ),
-    SkipReason.messaging_limit: Reason("the sender's messaging limit at Meta was used up", "See WhatsApp Manager."),
+    SkipReason.messaging_limit: Reason(
+        "the sender's messaging limit at Meta was used up", "Set a longer `expires`, or write to fewer people at once."
+    ),
     SkipReason.too_late: Reason("it waited longer than it may", "See `expires` and `not_after`."),
     SkipReason.us_marketing: Reason("Meta sends no marketing to numbers of the United States"),
     SkipReason.holdout: Reason("they are in the holdout, which no marketing message reaches", "See `holdout`."),

@@ -71,8 +71,11 @@ def keep_messaging_limit(home: Home, lease: Lease, now: datetime) -> int:
 
 
 def place_is_free(tx: sa.Connection, now: int) -> bool:
-    """Whether a pass would let something go that the limit holds. `now` in microseconds."""
-    return _anything_held(tx) and bool(_may_go(tx, now, 1))
+    """Whether a pass would let something go that the limit holds, or has people to count first. `now` in
+    microseconds."""
+    limits = limited(tx)
+    counted = set(tx.execute(sa.select(portfolios.c.name).where(portfolios.c.counted_at.is_not(None))).scalars())
+    return not counted >= limits.keys() or (_anything_held(tx) and bool(_may_go(tx, now, 1)))
 
 
 def _anything_held(tx: sa.Connection) -> bool:

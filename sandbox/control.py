@@ -48,6 +48,7 @@ class LimitsBody(Strict):
     pair_rate: bool | None = None
     tier: int | msgspec.UnsetType | None = msgspec.UNSET
     latency_ms: float | None = None
+    quality: str | None = None
 
 
 class WebhooksBody(Strict):
@@ -209,15 +210,18 @@ class Control:
     async def limits(self, request: Request) -> Response:
         world = self._world
         shown = {"rate": world.rate, "pair_rate": world.pair_rate, "tier": world.tier, "latency_ms": world.latency_ms}
-        return _json(shown)
+        return _json({**shown, "quality": world.quality})
 
     async def set_limits(self, request: Request) -> Response:
         asked, world = await _read(request, LimitsBody), self._world
         world.rate = world.rate if asked.rate is None else asked.rate
         world.pair_rate = world.pair_rate if asked.pair_rate is None else asked.pair_rate
         world.latency_ms = world.latency_ms if asked.latency_ms is None else asked.latency_ms
+        was = (world.tier, world.quality)
         if not isinstance(asked.tier, msgspec.UnsetType):
             world.tier = asked.tier
+        world.quality = asked.quality or world.quality
+        world.set_number(world.tier, world.quality, was)
         return await self.limits(request)
 
     async def templates(self, request: Request) -> Response:

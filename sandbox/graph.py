@@ -13,6 +13,7 @@ from starlette.routing import Route
 from sandbox.errors import graph_body
 from sandbox.sends import path_error, token_error
 from sandbox.templates import FIELDS, cursor, position, project
+from sandbox.webhooks import tier_name
 from sandbox.world import World
 
 PAGE, LONGEST_PAGE = 25, 1000
@@ -104,15 +105,15 @@ class Graph:
         return {
             "verified_name": world.config.verified_name,
             "display_phone_number": "+" + world.config.display_phone_number,
-            "quality_rating": world.config.quality_rating,
+            "quality_rating": world.quality,
             "code_verification_status": "VERIFIED",
             "name_status": "APPROVED",
             "status": "CONNECTED",
             "platform_type": "CLOUD_API",
             "account_mode": "LIVE",
             "throughput": {"level": "HIGH" if world.rate <= 0 or world.rate > 80 else "STANDARD"},
-            "whatsapp_business_manager_messaging_limit": _tier(world.tier),
-            "messaging_limit_tier": _tier(world.tier),
+            "whatsapp_business_manager_messaging_limit": tier_name(world.tier),
+            "messaging_limit_tier": tier_name(world.tier),
             "is_official_business_account": False,
             "webhook_configuration": {"application": world.outbox.callback or ""},
             "id": identifier,
@@ -128,7 +129,7 @@ class Graph:
             "country": "FR",
             "account_review_status": "APPROVED",
             "business_verification_status": "verified",
-            "whatsapp_business_manager_messaging_limit": _tier(self._world.tier),
+            "whatsapp_business_manager_messaging_limit": tier_name(self._world.tier),
         }
 
     def _refused(self, request: Request, *, account: bool = False, any_id: bool = False) -> Response | None:
@@ -137,13 +138,6 @@ class Graph:
             self._world, request.headers.get("authorization", "")
         )
         return Response(bad[1], bad[0], media_type="application/json") if bad else None
-
-
-def _tier(people: int | None) -> str:
-    """`TIER_2K` of 2,000; Meta has few of them, tests want small ones."""
-    if people is None:
-        return "TIER_UNLIMITED"
-    return f"TIER_{people // 1000}K" if people and people % 1000 == 0 else f"TIER_{people}"
 
 
 def _fields(asked: str | None, known: frozenset[str], kind: str) -> tuple[list[str] | None, Response | None]:

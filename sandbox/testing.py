@@ -118,7 +118,7 @@ class Box:
         return self._call("POST", "population", {"mix": mix, "mode": mode})
 
     def limits(self, **changes: Any) -> dict[str, Any]:
-        """`rate`, `pair_rate`, `tier`, `latency_ms`."""
+        """`rate`, `pair_rate`, `tier`, `latency_ms`, `quality`."""
         return self._call("POST", "limits", changes)
 
     def templates(self) -> list[dict[str, Any]]:

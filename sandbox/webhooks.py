@@ -155,6 +155,13 @@ def preference_item(phone: str, stop: bool, at: float, user_ids: bool) -> Item:
     }
 
 
+def tier_name(people: int | None) -> str:
+    """`TIER_2K` of 2,000; Meta has few of them, tests want small ones."""
+    if people is None:
+        return "TIER_UNLIMITED"
+    return f"TIER_{people // 1000}K" if people and people % 1000 == 0 else f"TIER_{people}"
+
+
 def template_value(template: Template) -> Item:
     """The value of `message_template_status_update`. Its language has a hyphen and its id is a number."""
     value: Item = {

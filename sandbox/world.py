@@ -40,6 +40,7 @@ class World:
         self.mix: Mix = config.mix
         self.mode: Mode = config.mode
         self.rate, self.pair_rate, self.tier = config.rate, config.pair_rate, config.tier
+        self.quality = config.quality_rating
         self.latency_ms = config.latency_ms
         self.stage = Stage(self)
         self.closing = asyncio.Event()
@@ -144,6 +145,18 @@ class World:
         field, value = "message_template_status_update", webhooks.template_value(template)
         self.tell(Update(self.config.waba_id, field, "", "", value, at=int(self.clock.now())))
         return template
+
+    def set_number(self, tier: int | None, quality: str, was: tuple[int | None, str]) -> None:
+        """Emits what Meta tells of a changed limit or quality; `was`: both as they were."""
+        now, account = int(self.clock.now()), self.config.waba_id
+        if tier != was[0]:
+            value = {"max_daily_conversations_per_business": webhooks.tier_name(tier)}
+            self.tell(Update(account, "business_capability_update", "", "", value, at=now))
+        if (quality == "RED") != (was[1] == "RED"):
+            event = "FLAGGED" if quality == "RED" else "UNFLAGGED"
+            about = {"display_phone_number": self.config.display_phone_number, "event": event}
+            value = {**about, "current_limit": webhooks.tier_name(tier)}
+            self.tell(Update(account, "phone_number_quality_update", "", "", value, at=now))
 
     # The clock
 

@@ -297,6 +297,25 @@ def test_what_waits_says_why_and_a_stopped_sender_says_what_to_do(make_home: Mak
     play(stage, scene)
 
 
+def test_a_sender_whose_bulk_rests_says_since_when_and_why(make_home: Make) -> None:
+    stage = make_home()
+    stage.run()
+    with stage.home.ledger.write() as tx:
+        why = "Meta calls the number's quality RED"
+        tx.exec_driver_sql("UPDATE sender SET paused_at = ?, paused_why = ?", (stage.us, why))
+        tx.exec_driver_sql("UPDATE message SET state = 'held', held_why = 'messaging_limit' WHERE id = 1")
+
+    async def scene(browser: Browser) -> None:
+        said = plain((await browser.get("/campaigns/offer")).text)
+        assert "Bulk messages of the sender main rest since 1 Dec 2026, 13:00" in said
+        assert "Meta calls the number's quality RED" in said
+        assert "estafette resume --sender main" in said
+        assert "its quality is low 2" in said
+        assert "the sender's messaging limit at Meta was used up 1" in said
+
+    play(stage, scene)
+
+
 def test_what_a_restore_holds_is_said_with_the_way_on(make_home: Make) -> None:
     stage = make_home()
     stage.run()

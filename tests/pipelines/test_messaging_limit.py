@@ -236,6 +236,8 @@ def test_a_limit_that_comes_up_counts_who_was_written_to_before(make_home):
     assert len(stage.send(want=3)) == 3
     answers(stage, messaging_limit="4")
     assert stage.send() == [], "nobody knows yet how many there were"
+    with stage.home.ledger.read() as tx:
+        assert limits.place_is_free(tx, stage.us), "a pass is asked for, to count them"
     stage.turn()
     assert counter(stage) == 3
     assert len(stage.send()) == 1

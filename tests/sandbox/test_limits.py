@@ -77,6 +77,22 @@ def test_the_phone_number_says_its_limit(tier: int | None, shown: str) -> None:
         assert row == {"id": "106540352242922", "whatsapp_business_manager_messaging_limit": shown}
 
 
+def test_a_changed_limit_and_quality_are_told_by_webhooks() -> None:
+    with running(Config(now="2026-12-01T10:00:00Z", mode="manual")) as box:
+        box.limits(tier=2000, quality="RED")
+        box.limits(tier=2000, quality="GREEN")
+        box.drain()
+        bodies = [one["body"] for one in box.webhooks()]
+        told = [change for body in bodies for entry in body["entry"] for change in entry["changes"]]
+        assert [(one["field"], one["value"].get("event")) for one in told] == [
+            ("business_capability_update", None),
+            ("phone_number_quality_update", "FLAGGED"),
+            ("phone_number_quality_update", "UNFLAGGED"),
+        ]
+        assert told[0]["value"] == {"max_daily_conversations_per_business": "TIER_2K"}
+        assert box.get("/v25.0/106540352242922", fields="quality_rating").json()["quality_rating"] == "GREEN"
+
+
 def _code(box: Box, to: str) -> int | None:
     code: int | None = box.post(box.body("welcome", to)).json().get("error", {}).get("code")
     return code
