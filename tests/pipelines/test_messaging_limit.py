@@ -201,7 +201,7 @@ def test_a_place_that_somebody_had_before_is_not_given_back_by_a_later_refusal(m
 
 
 def test_people_who_no_longer_count_and_get_another_message_count_once(make_home):
-    stage = limited(make_home, 4, "4", campaigns=[WAITS, WAITS.replace("name: offer", "name: second")])
+    stage = limited(make_home, 4, "5k", campaigns=[WAITS, WAITS.replace("name: offer", "name: second")])
     stage.send()
     stage.at(NOON + DAY)
     stage.home.reload()
