@@ -11,6 +11,7 @@ still counts. `opted_in` is beside that: a person who refuses marketing is still
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 import polars as pl
@@ -20,6 +21,7 @@ from journey.words import Scope
 
 Change = Literal["opted_in", "opted_out"]
 CAUSE_FILE = "file"
+CAUSE_PREFERENCE = "meta_preference"
 _OWN = [str(Scope.all), str(Scope.marketing)]
 _RANK = {None: 0, str(Scope.file): 1, str(Scope.marketing): 2, str(Scope.all): 3}
 
@@ -92,36 +94,53 @@ class Consent:
     opt_out_cause: str | None = None
 
 
-def by_person(
-    state: Consent, change: Change, scope: Scope, cause: str, at: datetime, resumed_at: datetime | None = None
-) -> tuple[Consent, str | None]:
-    """What a person's own word does: the consent after it, and the scope that came into force or was lifted (None: it
-    changes nothing, because it is in force already or something newer was said).
+class Word(StrEnum):
+    """What a person says of messages, by a word or by a switch of WhatsApp's."""
 
-    A start word is remembered by whoever is opted in already, and `resumed_at` is when they last resumed marketing, so
-    that an older stop which comes late finds them.
-    """
+    stop = "stop"  # everything
+    stop_marketing = "stop_marketing"  # Meta's preference, error 131050
+    start = "start"
+    resume = "resume"  # Meta's preference: marketing again
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """When a person last said a word (UTC), and the cause that it is known by."""
+
+    at: datetime
+    cause: str
+
+
+def word_of(change: str, scope: str, cause: str) -> Word:
+    """Which word a change is; START is known by its cause, because it may have lifted less than everything."""
     if change == "opted_out":
-        if state.opted_in_at is not None and at < state.opted_in_at:
-            return state, None
-        if scope is Scope.marketing and resumed_at is not None and at < resumed_at:
-            return state, None
-        if _RANK[state.opt_out_scope] >= _RANK[str(scope)]:
-            return state, None
-        opted_in = False if scope is Scope.all else state.opted_in
-        return replace(state, opted_in=opted_in, opted_out_at=at, opt_out_scope=str(scope), opt_out_cause=cause), str(
-            scope
-        )
-    latest = max((one for one in (state.opted_in_at, state.opted_out_at) if one is not None), default=None)
-    if latest is not None and at < latest:
-        return state, None
-    if scope is Scope.marketing:  # Meta's "resume": only what it stopped
-        if state.opt_out_scope != str(Scope.marketing):
-            return state, None
-        return replace(state, opted_out_at=None, opt_out_scope=None, opt_out_cause=None), str(scope)
-    if state.opted_in and state.opt_out_scope is None and at == state.opted_in_at:
-        return state, None
-    return Consent(opted_in=True, opted_in_at=at), state.opt_out_scope or str(Scope.all)
+        return Word.stop if scope == Scope.all else Word.stop_marketing
+    return Word.resume if cause == CAUSE_PREFERENCE else Word.start
+
+
+def by_person(state: Consent, said: Mapping[Word, Said], word: Word, what: Said) -> Consent | None:
+    """What a person's own word does: the consent after it. None: it says nothing new, for the same word is known as
+    late as this or later.
+
+    `said`: when the person last said each word before. What is in force follows from the last time of each word alone,
+    so that words may come in any order and any number of times: a stop counts unless START is later than it, a stop of
+    marketing unless START or `resume` is. START is also the `opted_in_at` that a file brought.
+    """
+    if word in said and what.at <= said[word].at:
+        return None
+    known = {**said, word: what}
+    starts = [one for one in (state.opted_in_at, known[Word.start].at if Word.start in known else None) if one]
+    start = max(starts, default=None)
+    resumed = known[Word.resume].at if Word.resume in known else None
+    stop, marketing = known.get(Word.stop), known.get(Word.stop_marketing)
+    if stop is not None and (start is None or stop.at >= start):
+        return Consent(False, start, stop.at, str(Scope.all), stop.cause)
+    opted_in = True if word is Word.start else state.opted_in
+    if marketing is not None and all(one is None or marketing.at >= one for one in (start, resumed)):
+        return Consent(opted_in, start, marketing.at, str(Scope.marketing), marketing.cause)
+    if word is Word.start or state.opt_out_scope in _OWN:
+        return Consent(opted_in, start)
+    return replace(state, opted_in_at=start)
 
 
 def stronger(scope: pl.Expr, other: pl.Expr) -> pl.Expr:

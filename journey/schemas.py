@@ -99,7 +99,7 @@ CONTACTS = _table(
 
 CONSENT_HISTORY = _table(
     "consent_history",
-    "Every change of consent, one row each.",
+    "Every change of consent, and every word of a person about it, one row each.",
     ("contact_id", TEXT, "Whose consent changed (`contacts.contact_id` at that time)."),
     ("change", TEXT, "opted_in or opted_out."),
     ("scope", TEXT, f"The scope that came into force or was lifted: {_words(Scope)}."),

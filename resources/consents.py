@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from journey.clock import from_us
-from journey.consent import CAUSE_FILE, CHANGES, STATE, Consent, by_person, changes_frame
+from journey.consent import CAUSE_FILE, CHANGES, STATE, Consent, Said, Word, by_person, changes_frame, word_of
 from journey.contact_rows import CONTACT
 from journey.words import Scope
 from resources.contacts import Contacts
@@ -38,50 +38,91 @@ def apply_consent(contacts: Contacts, lease: Lease | None, changes: pl.DataFrame
     """Puts what people said themselves (CHANGES: stop and start words, Meta's preference, error 131050) into force: the
     contacts, `suppression` and the history, in one transaction. Gives the changes that changed something.
 
-    They count in the order of `changed_at`, never later than `now`; what is in force already, or older than what was
-    said since, changes nothing. Unknown contacts are suppressed all the same.
+    They count in the order of `changed_at`, never later than `now`, whenever they come: the history remembers when each
+    person last said each word, also where that changed nothing then. Unknown contacts are suppressed all the same.
     """
     changes = changes.with_columns(pl.min_horizontal("changed_at", pl.lit(now, CHANGES["changed_at"])))
     changes = changes.sort("changed_at", maintain_order=True)
     known = contacts.find(ids=changes["contact_id"])
-    states = {row[0]: Consent(*row[1:]) for row in known.select("contact_id", *STATE).iter_rows()}
-    resumed = _resumed(contacts.ledger, changes)
-    touched: set[str] = set()
+    before = {row[0]: Consent(*row[1:]) for row in known.select("contact_id", *STATE).iter_rows()}
+    states, said = dict(before), _said(contacts.ledger, changes["contact_id"].unique().to_list())
+    enforced: list[dict[str, Any]] = []
+    remembered: list[dict[str, Any]] = []
     effective: list[dict[str, Any]] = []
     for row in changes.iter_rows(named=True):
-        who, change, scope, at = row["contact_id"], row["change"], Scope(row["scope"]), row["changed_at"]
-        state = states.get(who, Consent())
-        after, meant = by_person(state, change, scope, row["cause"], at, resumed.get(who))
-        if change == "opted_in" and scope is Scope.marketing and (who not in resumed or at > resumed[who]):
-            resumed[who] = at
-            meant = meant or str(scope)  # remembered, in case the stop that it undoes comes later
-        if meant is not None:
-            states[who] = after
-            touched.add(who)
-            effective.append({**row, "scope": meant})
-    found = changes_frame(effective)
-    rows = [{"contact_id": one, **asdict(states[one])} for one in sorted(touched)]
+        who, word = row["contact_id"], word_of(row["change"], row["scope"], row["cause"])
+        state, what = states.get(who, Consent()), Said(row["changed_at"], row["cause"])
+        theirs = said.setdefault(who, {})
+        after = by_person(state, theirs, word, what)
+        if after is None:
+            continue
+        theirs[word], states[who] = what, after
+        scope = row["scope"]
+        if word is Word.start and after.opt_out_scope is None:
+            scope = state.opt_out_scope or str(Scope.all)
+        remembered.append({**row, "scope": scope})
+        enforced += _enforced(row, word, after)
+        if after.opt_out_scope != state.opt_out_scope or (word is Word.start and after != state):
+            effective.append({**row, "scope": scope})
+    touched = sorted(who for who, state in states.items() if state != before.get(who, Consent()))
+    rows = [{"contact_id": one, **asdict(states[one])} for one in touched]
     new = pl.DataFrame(rows, schema={name: CONTACT[name] for name in ("contact_id", *STATE)})
     delta = contacts.put(known.drop(STATE).join(new, on="contact_id", how="inner"), contacts.types())
-    bulk = found.height > BULK
-    if bulk:
-        write_changes_in_bulk(contacts.ledger, lease, found)
+    # More than one transaction may hold: the contacts first, and the history last. What it does not remember after a
+    # crash is said once more, and comes to the same.
+    many = max(len(enforced), len(remembered)) > BULK
     with contacts.ledger.write(lease) as tx:
         if delta is not None:
             contacts.lake.register(tx, delta)
-        write_changes(tx, found.clear() if bulk else found)
+        if not many:
+            _enforce(tx, enforced)
+            _write_down(tx, remembered)
+    for what_, write in ((enforced, _enforce), (remembered, _write_down)) if many else ():
+        for part in chunks(len(what_)):
+            with contacts.ledger.write(lease) as tx:
+                write(tx, what_[part])
+    return changes_frame(effective)
+
+
+def _said(ledger: Ledger, ids: Sequence[str]) -> dict[str, dict[Word, Said]]:
+    """When each of these people last said each word, of those that the history remembers."""
+    query = (
+        "SELECT contact_id, change, scope, cause, max(changed_at) AS at FROM consent_history"
+        " WHERE contact_id IN :ids AND cause <> 'file' GROUP BY 1, 2, 3, 4"
+    )
+    found: dict[str, dict[Word, Said]] = {}
+    with ledger.read() as tx:
+        for row in select_in(tx, query, ids):
+            word, what = word_of(row.change, row.scope, row.cause), Said(from_us(row.at), row.cause)
+            theirs = found.setdefault(row.contact_id, {})
+            if word not in theirs or what.at > theirs[word].at:
+                theirs[word] = what
     return found
 
 
-def _resumed(ledger: Ledger, changes: pl.DataFrame) -> dict[str, datetime]:
-    """When each of these people last resumed marketing."""
-    ids = changes.filter(scope=str(Scope.marketing))["contact_id"].unique().to_list()
-    newest = (
-        "SELECT contact_id, max(changed_at) AS at FROM consent_history WHERE contact_id IN :ids"
-        " AND change = 'opted_in' AND scope = 'marketing' AND cause <> 'file' GROUP BY 1"
-    )
-    with ledger.read() as tx:
-        return {row.contact_id: from_us(row.at) for row in select_in(tx, newest, ids)}
+def _enforced(row: Mapping[str, Any], word: Word, after: Consent) -> list[dict[str, Any]]:
+    """What a word does to `suppression`, as changes (CHANGES); doing it again changes nothing."""
+    out = after.opt_out_scope in (str(Scope.all), str(Scope.marketing))
+    stop = {"change": "opted_out", "scope": after.opt_out_scope, "cause": after.opt_out_cause}
+    stopping = [{**row, **stop, "changed_at": after.opted_out_at}] if out else []
+    if word in (Word.stop, Word.stop_marketing) or after.opt_out_scope == Scope.all:
+        return stopping
+    lifted = {**row, "scope": str(Scope.all if word is Word.start else Scope.marketing)}
+    return [lifted, *stopping]
+
+
+def _enforce(tx: sa.Connection, changes: Sequence[Mapping[str, Any]]) -> None:
+    rows = changes_frame(list(changes)).with_columns(pl.col("changed_at").to_physical()).to_dicts()
+    # Only the order of changes of one person matters: batches hold each subject once.
+    for batch in _batches(rows) if rows else ():
+        _suppress(tx, [row for row in batch if row["change"] == "opted_out"])
+        _lift(tx, [row for row in batch if row["change"] == "opted_in"])
+
+
+def _write_down(tx: sa.Connection, changes: Sequence[Mapping[str, Any]]) -> None:
+    rows = changes_frame(list(changes)).with_columns(pl.col("changed_at").to_physical()).to_dicts()
+    if rows:
+        tx.execute(consent_history.insert(), rows)
 
 
 def write_changes(tx: sa.Connection, changes: pl.DataFrame) -> None:
@@ -92,10 +133,7 @@ def write_changes(tx: sa.Connection, changes: pl.DataFrame) -> None:
     rows = changes.with_columns(pl.col("changed_at").to_physical()).to_dicts()
     if not rows:
         return
-    # Only the order of changes of one person matters: batches hold each subject once.
-    for batch in _batches(rows):
-        _suppress(tx, [row for row in batch if row["change"] == "opted_out"])
-        _lift(tx, [row for row in batch if row["change"] == "opted_in"])
+    _enforce(tx, changes.to_dicts())
     _remember(tx, rows)
 
 
@@ -151,7 +189,8 @@ def _suppress(tx: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         statement.on_conflict_do_update(
             index_elements=["subject"],
             set_={"scope": new.scope, "cause": new.cause, "changed_at": new.changed_at},
-            where=rank[0] > rank[1],  # what a person said himself is never made weaker by a file
+            # What a person said himself is never made weaker by a file; a word that was said again counts from then.
+            where=(rank[0] > rank[1]) | ((rank[0] == rank[1]) & (new.changed_at > suppression.c.changed_at)),
         ),
         values,
     )

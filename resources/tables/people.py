@@ -25,7 +25,8 @@ suppression = sa.Table(
     sa.Column("changed_at", sa.BigInteger, nullable=False),
 )
 
-#: Every change of consent, in the order in which it was taken in.
+#: Every change of consent, in the order in which it was taken in; a person's own word also where it changed nothing, so
+#: that words which come in another order than they were said in end with what was said last.
 consent_history = sa.Table(
     "consent_history",
     metadata,

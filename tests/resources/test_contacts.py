@@ -487,7 +487,7 @@ def test_start_opts_in_again_and_old_words_do_not_come_back(store: Store) -> Non
     assert store.scopes() == {}
     assert store.say("u1", "opted_out", Scope.all, wamid="w1", at=stop_at) == 0, "older than START"
     assert store.scopes() == {}
-    assert [row[1] for row in store.history()] == ["opted_out", "opted_in"]
+    assert [row[1] for row in store.history()] == ["opted_out", "opted_out", "opted_in"], "each word is remembered"
 
 
 def test_consent_of_strangers_is_asked_for_where_the_default_says_so(tmp_path: Path) -> None:

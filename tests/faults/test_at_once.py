@@ -1,0 +1,205 @@
+"""More at once than anybody meant: passes, commands, lanes, runs that Dagster would do again, two daemons."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+
+from journey.problems import EstafetteError
+from pipelines import lane as lane_module
+from pipelines.run import prepare, run_pass
+from sandbox import Config
+from sandbox.testing import Box, running
+from tests.faults.killing import FORKS, lanes_only
+from tests.pipelines.sending_home import (
+    NOW,
+    ROOT,
+    copies,
+    open_home,
+    plan_all,
+    process,
+    sql,
+    states,
+    wait_for,
+    write_home,
+)
+
+
+@pytest.fixture
+def box() -> Iterator[Box]:
+    with running(Config(now="2026-12-01T10:00:00Z", rate=0, mode="silent")) as started:
+        yield started
+
+
+def command(home: Path, out: Path, *arguments: str) -> None:
+    """A command as somebody types it; what it said goes to a file."""
+    from typer.testing import CliRunner
+
+    from estafette.cli import app
+
+    done = CliRunner().invoke(app, ["--home", str(home), "--now", NOW.isoformat(), "--json", *arguments])
+    out.write_text(json.dumps({"code": done.exit_code, "said": done.stdout, "error": str(done.exception or "")}))
+
+
+def at_once(home: Path, tmp: Path, *commands: tuple[str, ...]) -> list[dict[str, object]]:
+    """Commands typed at the same moment, each in a process of its own; what each said."""
+    files = [tmp / f"said_{number}.json" for number in range(len(commands))]
+    started = [
+        FORKS.Process(target=command, args=(home, file, *one)) for file, one in zip(files, commands, strict=True)
+    ]
+    for one in started:
+        one.start()
+    for one in started:
+        one.join(180)
+    return [json.loads(file.read_text()) for file in files]
+
+
+def test_two_operators_run_a_campaign_at_once_while_two_ticks_and_a_dispatch_are_at_work(
+    tmp_path: Path, box: Box
+) -> None:
+    home = write_home(tmp_path / "home", box.url, people=120, pace=60)
+    plan_all(home)
+    with _process(lanes_only, home, ("main",)):  # a dispatch has begun with what is planned
+        said = at_once(home, tmp_path, ("run", "offer_main"), ("tick",), ("run", "offer_main"), ("tick",))
+    assert [one["code"] for one in said] == [0, 0, 0, 0], said
+    assert states(home) == {"accepted": 120}
+    assert copies(box) == 1
+    assert sql(home, "SELECT count(*) FROM participant") == [(120,)]
+    for one in (said[0], said[2]):
+        assert json.loads(str(one["said"]))["audience"] == 120, "each was told of the run of their own"
+
+
+def test_two_operators_who_both_run_a_campaign_first_let_everybody_in_once(tmp_path: Path, box: Box) -> None:
+    home = write_home(tmp_path / "home", box.url, people=60, pace=200)
+    plan_all(home)
+    sql(home, "DELETE FROM message")
+    sql(home, "DELETE FROM participant")
+    said = at_once(home, tmp_path, ("run", "offer_main"), ("run", "offer_main"))
+    assert [one["code"] for one in said] == [0, 0], said
+    found = [json.loads(str(one["said"])) for one in said]
+    assert sorted(one["entered"] for one in found) == [0, 60]
+    assert copies(box) == 1
+    assert states(home) == {"accepted": 60}
+
+
+RETRIES = """
+telemetry: {enabled: false}
+run_retries: {enabled: true, max_retries: 3, retry_on_asset_or_op_failure: true}
+"""
+
+
+def test_a_run_that_failed_is_not_done_again_by_dagster_although_the_user_wants_retries(
+    tmp_path: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_module, "GIVE_UP", 0.3)
+    home = write_home(tmp_path / "home", box.url, people=3)
+    (home / "dagster.yaml").write_text(RETRIES)
+    plan_all(home)
+    (home / ".env").write_text("WHATSAPP_API_URL=http://127.0.0.1:9\nWHATSAPP_TOKEN=x\n")
+    with pytest.raises(EstafetteError):
+        run_pass(home, NOW)
+    with dg.DagsterInstance.from_config(str(prepare(home))) as instance:
+        assert instance.run_retries_enabled
+        [run] = instance.get_runs()
+        assert run.status is dg.DagsterRunStatus.FAILURE
+        assert not auto_reexecution_should_retry_run(instance, run, RunFailureReason.STEP_FAILURE)
+        assert not auto_reexecution_should_retry_run(instance, run, RunFailureReason.RUN_EXCEPTION)
+
+
+# -- the daemon --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _process(target: object, *arguments: object) -> Iterator[BaseProcess]:
+    one = FORKS.Process(target=target, args=arguments)  # type: ignore[arg-type]
+    one.start()
+    try:
+        yield one
+    finally:
+        one.join(60)
+        if one.is_alive():
+            one.kill()
+            one.join()
+
+
+class Daemons:
+    """Dagster's daemon as a user starts it, once or twice, with all that it starts."""
+
+    def __init__(self, home: Path) -> None:
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DAGSTER_HOME": str(prepare(home)),
+            "ESTAFETTE_HOME": str(home),
+        }
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        arguments = [sys.executable, "-m", "dagster._daemon", "run", "-m", "pipelines.definitions"]
+        log = (Path(self.environment["DAGSTER_HOME"]) / "daemon.log").open("ab")
+        self.children.append(
+            subprocess.Popen(arguments, cwd=ROOT, env=self.environment, start_new_session=True, stdout=log, stderr=log)
+        )
+
+    def kill(self) -> None:
+        """The daemon, its code server and every run of it, at one stroke."""
+        for child in self.children:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        self.children.clear()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_daemons_by_mistake_that_are_killed_and_started_again_send_nobody_a_second_message(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(process("-m", "sandbox", "--port", "0", "--rate", "0", "--mode", "silent"))
+        assert server.stdout is not None
+        box = Box(server.stdout.readline().split()[1], Config())
+        stack.callback(box.http.close)
+        home = write_home(tmp_path / "home", box.url, people=1_500, pace=40)
+        now = datetime.now(UTC)
+        plan_all(home, now)
+        daemons = Daemons(home)
+        stack.callback(daemons.kill)
+
+        def sent() -> int:
+            return int(box.summary()["accepted"])
+
+        for _ in range(3):
+            before = sent()
+            daemons.start()
+            daemons.start()
+            wait_for(lambda before=before: sent() > before + 50, 180)
+            daemons.kill()
+            lost = sql(home, "SELECT count(*) FROM message WHERE state = 'attempted'")
+            assert int(str(lost[0][0])) <= 40 * 1.2
+            time.sleep(1)
+        daemons.start()
+        before = sent()
+        wait_for(lambda: sent() > before + 20, 180)
+        with dg.DagsterInstance.from_config(str(prepare(home))) as instance:  # somebody presses "terminate"
+            run = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))[0]
+            assert instance.run_coordinator.cancel_run(run.run_id)
+        wait_for(lambda: set(states(home)) <= {"accepted", "unknown"}, 300)
+        daemons.kill()
+        sent_to = Counter(row["to"] for row in box.accepted(bodies=False))
+        assert set(sent_to.values()) == {1}
+        unknown = {phone for (phone,) in sql(home, "SELECT phone FROM message WHERE state = 'unknown'")}
+        assert set(sent_to) | unknown == {f"+336{n:08d}" for n in range(1_500)}
+        opened = open_home(home)
+        assert opened.ledger.leases() is not None
+        opened.close()
