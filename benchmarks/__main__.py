@@ -7,7 +7,20 @@ import time
 
 from benchmarks.harness import ROOT, say
 
-PROGRAMS = ("render", "sender", "receiver", "together", "trigger_latency", "stop", "slowing", "idle")
+PROGRAMS = (
+    "render",
+    "intake",
+    "campaign",
+    "split",
+    "sender",
+    "receiver",
+    "together",
+    "trigger_latency",
+    "stop",
+    "slowing",
+    "idle",
+    "publishing",
+)
 """Modules of this package, in the order in which a message goes."""
 
 

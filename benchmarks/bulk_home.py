@@ -7,7 +7,7 @@ calls of the product itself.
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ _EVENTS = """
 SELECT 'e' || i AS event_id,
   CASE WHEN hash(i, 1) % 5 = 0 THEN 'purchase' ELSE 'visit' END AS event,
   'c' || lpad((hash(i, 2) % {contacts})::VARCHAR, 8, '0') AS contact_id,
-  TIMESTAMPTZ '2026-12-01 00:00:00+00' - to_seconds(((1 - (i + 0.5) / {events}) * 540 * 86400)::BIGINT) AS occurred_at,
+  TIMESTAMPTZ '{until}' - to_seconds(((1 - (i + 0.5) / {events}) * 540 * 86400)::BIGINT) AS occurred_at,
   (hash(i, 4) % 20000) / 100 AS amount
 FROM range({start}, {stop}) t(i)
 """
@@ -179,9 +179,10 @@ def open_home(path: Path, now: datetime | None = NOON) -> Home:
     return home
 
 
-def fill(home: Home, contacts: int, events: int) -> None:
-    """People and events straight into the lake, as an intake leaves them: a base of contacts by id, and files of events
-    as they came. Taking in so many is measured elsewhere, and would take longer than what is measured here."""
+def fill(home: Home, contacts: int, events: int, until: datetime = NOON) -> None:
+    """People, and events up to a moment, straight into the lake, as an intake leaves them: a base of contacts by id,
+    and files of events as they came. Taking in so many is measured elsewhere, and takes longer than what is measured
+    here."""
     for start, stop in _parts(contacts):
         frame = _made(_CONTACTS.format(start=start, stop=stop))
         schema = contact_schema(_TYPES)
@@ -191,12 +192,12 @@ def fill(home: Home, contacts: int, events: int) -> None:
             home.contacts.settle(tx, _TYPES)
             home.lake.register(tx, file)
     for start, stop in _parts(events):
-        frame = _made(_EVENTS.format(start=start, stop=stop, contacts=contacts, events=events))
+        frame = _made(_EVENTS.format(start=start, stop=stop, contacts=contacts, events=events, until=until))
         frame = frame.with_columns(
             event_key=pl.col("event_id").hash().reinterpret(signed=True),  # what a taking-in compares: none comes
             properties=pl.concat_str(pl.lit('{"amount":'), "amount", pl.lit("}")),
             source_file=pl.lit("events/made.parquet"),
-            taken_at=pl.lit(NOON - timedelta(hours=1)),
+            taken_at=pl.lit(until),
             batch=pl.lit(home.events.next_batch(None)),
         )
         file = home.lake.put(EVENTS_NAME, frame.select(pl.col(one).cast(kind) for one, kind in EVENTS.items()),
@@ -215,7 +216,7 @@ def drop_contacts(path: Path, start: int, stop: int) -> None:
 def drop_events(path: Path, start: int, stop: int, contacts: int) -> None:
     """Events `start` to `stop` of so many contacts as Parquet files in the landing zone."""
     for first, last in _parts(stop, start):
-        query = _EVENTS.format(start=first, stop=last, contacts=contacts, events=stop)
+        query = _EVENTS.format(start=first, stop=last, contacts=contacts, events=stop, until=NOON)
         _drop(query, path / f"landing/events/e{first:09}.parquet")
 
 
