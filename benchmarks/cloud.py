@@ -5,7 +5,7 @@ asks it. It speaks TLS with a certificate of its own making, stamps each request
 byte is there, and answers after a fixed latency. It checks nothing; the strict one is `sandbox`. It runs at a raised
 priority where it may: its stamps are to tell when a request came, not when it found the time to look.
 
-What is asked of it goes over the same door: `GET /_count`, `GET /_stamps`.
+What is asked of it goes over the same door: `GET /_count`, `/_stamps`, `/_statuses`.
 """
 
 import argparse
@@ -70,6 +70,10 @@ class Cloud:
     def count(self) -> int:
         """How many messages have come."""
         return int(self._get("count"))
+
+    def statuses(self) -> dict[str, float]:
+        """What was posted back: made, deliveries, refused, waiting."""
+        return dict(json.loads(self._get("statuses")))
 
     def stamps(self) -> Stamps:
         whole: dict[str, Any] = json.loads(self._get("stamps"))
@@ -143,9 +147,11 @@ class Taken:
     def asked(self, request: bytes) -> bytes:
         if b"/_count" in request[:40]:
             return str(len(self.callbacks)).encode()
+        statuses = self.back.told() if self.back is not None else {}
+        if b"/_statuses" in request[:40]:
+            return json.dumps(statuses).encode()
         numbers = {number.decode(): list(stamps) for number, stamps in self.stamps.items()}
         copies = max(Counter(self.callbacks).values(), default=0)
-        statuses = self.back.told() if self.back is not None else {}
         return json.dumps({"numbers": numbers, "copies": copies, "statuses": statuses}).encode()
 
 

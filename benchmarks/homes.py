@@ -123,7 +123,7 @@ def until(what: Callable[[], object], seconds: float, *, while_runs: "subprocess
     while not what():
         if time.monotonic() > deadline or (while_runs is not None and while_runs.poll() is not None):
             raise TimeoutError(f"not within {seconds:g} s, or what was to do it has ended")
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def free_port() -> int:

@@ -29,6 +29,8 @@ def main() -> int:
     PAGE.write_text("\n".join(page(found)) + "\n")
     missed = [goal for one in found for goal in one["goals"] if goal["met"] is False]
     say(f"{PAGE}: {len(found)} benchmarks, {len(missed)} goals missed")
+    for goal in missed:
+        say(f"  {goal['what']}: {goal['found']} (goal {goal['goal']})")
     return 0
 
 

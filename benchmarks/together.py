@@ -28,7 +28,7 @@ def main() -> int:
         lambda made: made.add_argument("--pace", type=int, default=1000),
         lambda made: made.add_argument("--seconds", type=float),
     )
-    seconds = given.seconds or (12.0 if given.quick else 300.0)
+    seconds = given.seconds or (8.0 if given.quick else 300.0)
     bench = Benchmark("together", "Sender and receiver at once", quick=given.quick)
     way = Way("all of it", together, {"pace": given.pace, "seconds": seconds})
     what = f"{given.pace:,} messages a second out and {3 * given.pace:,} statuses in, {seconds:g} s"
@@ -78,7 +78,7 @@ def _run(
         cores = {name: (session.cpu() - before[name]) / lasted for name, session in sessions.items()}
         memory = sum(session.memory() for name, session in sessions.items() if name != "Meta")
         run.wait(COMING_UP)
-        homes.until(lambda: server.stamps().statuses["waiting"] == 0, SETTLING, while_runs=passing)
+        homes.until(lambda: server.statuses()["waiting"] == 0, SETTLING, while_runs=passing)
         posted = time.monotonic()
         homes.until(lambda: _missing(home, planned) == 0, SETTLING, while_runs=passing)
         folded = time.monotonic() - posted
