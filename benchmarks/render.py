@@ -53,8 +53,8 @@ COMPARED = 20_000
 
 def main() -> int:
     given = program("render", __doc__)
-    whole = 50_000 if given.quick else 1_000_000
-    part = min(whole, 100_000)
+    whole = 200_000 if given.quick else 1_000_000
+    part = 50_000 if given.quick else 100_000
     compared = people(COMPARED)
     bodies = render(_spec(), compared).get_column("body")
     assert [json.loads(one) for one in bodies] == [json.loads(one) for one in dumped(compared)], "the two ways differ"
@@ -67,7 +67,8 @@ def main() -> int:
         found = bench.compare(f"{whole:,} bodies, {words}", ways, unit="bodies", repeats=1 if given.quick else 3)
         ratio = found["a pydantic model a row"].cpu_an_item / found["Estafette"].cpu_an_item
         told = f"1/{ratio:.1f}, {found['Estafette'].cpu_an_item * 1e6:.1f} µs a body"
-        bench.goal(f"render, {words}", "CPU ≤ 1/12 of pydantic's", told, ratio >= 12)
+        goal, met = ("", None) if distinct else ("CPU ≤ 1/12 of pydantic's", ratio >= 12)
+        bench.goal(f"render, {words}", goal, told, met)
     if not given.quick:
         sizes = (10_000, 100_000, 1_000_000)
         rows = [bench.compare(f"{n:,} bodies", [Way(f"{n:,}", estafette, {"rows": n})], unit="bodies") for n in sizes]

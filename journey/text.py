@@ -94,9 +94,9 @@ def by_distinct(texts: pl.Series, transform: Callable[[pl.Series], pl.DataFrame]
     """`transform`, row by row of the result as if of all texts, and computed once a distinct text where many repeat.
 
     On names, cities and products this is twice as fast as the whole column; on ids, which hardly repeat, the look-up
-    would cost more than it saves.
+    would cost more than it saves. About how many there are is known in a tenth of the time of counting them.
     """
-    if texts.n_unique() > len(texts) // 2:
+    if texts.to_frame().select(pl.all().approx_n_unique()).item() > len(texts) // 2:
         return transform(texts)
     values = texts.unique()
     known = values.drop_nulls()
