@@ -6,6 +6,7 @@ more `include_router`.
 
 import asyncio
 import contextlib
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -107,6 +108,7 @@ def serve(
         if ready is not None:
             ready(address(listening))
         server = Server(config(app, proxies), app.state.watch)
+        gc.freeze()  # a full collection looks at all that was imported: 100 ms in which nobody is answered
         try:
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn has ended in good order, and passes the signal on
