@@ -7,17 +7,33 @@ raw text. Polars and DuckDB give up the file, or lose the text.
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO
 
 import polars as pl
 
-from journey.rows import Rows, bad_frame, line_numbers, shown_bytes, trimmed
+from journey.rows import MOST_COLUMNS, Rows, bad_frame, line_numbers, shown_bytes, trimmed
 
 BATCH = 100_000
 LONGEST_CELL = 1 << 17  # characters; also how far a quote that never closes is followed
+LONGEST_LINE = 1 << 24  # bytes
+_TOO_LONG = f"longer than {LONGEST_LINE >> 20} MB"
+_SHOWN = 1_000  # bytes of a longer line
+_CUT = b"\0the rest was cut\0\n"
 
 
 class UnreadableCsv(ValueError):
     """A file whose header can't be read: nothing in it has a name."""
+
+
+def bounded_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file. Of one longer than `LONGEST_LINE` only the beginning is kept, and it is no row."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+            yield line
+            continue
+        while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+            pass
+        yield line[:_SHOWN].replace(b'"', b"'") + _CUT
 
 
 def csv_rows(lines: Iterable[bytes], batch: int = BATCH) -> Iterator[Rows]:
@@ -113,12 +129,17 @@ class _CsvReader:
             text = line.decode("utf-8-sig" if self.number == 1 else "utf-8", "replace")
             if text.strip():
                 self.header_raw = text.rstrip("\r\n")
+                if line.endswith(_CUT):
+                    raise UnreadableCsv(f"line {self.number} should be its header, and is {_TOO_LONG}")
                 self.delimiter = max(",;\t", key=self.header_raw.count)
                 try:
-                    return next(csv.reader([self.header_raw], delimiter=self.delimiter), [])
+                    header = next(csv.reader([self.header_raw], delimiter=self.delimiter), [])
                 except csv.Error as error:
                     what = f"line {self.number} should be its header: {_csv_problem(str(error))}"
                     raise UnreadableCsv(f"{what}. Save it as CSV with a header row and ordinary line ends") from None
+                if len(header) > MOST_COLUMNS:
+                    raise UnreadableCsv(f"it has {len(header):,} columns, and the most is {MOST_COLUMNS:,}")
+                return header
         return []
 
     def records(self) -> Iterator[tuple[int, str, list[str], str | None]]:
@@ -157,6 +178,8 @@ class _CsvReader:
 
 def _damage(lines: Sequence[bytes]) -> str | None:
     for line in lines:
+        if line.endswith(_CUT):
+            return f"it is {_TOO_LONG}"
         if b"\0" in line:
             return "it holds a NUL character"
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from journey.rows import Rows, bad_frame, line_numbers, shown_bytes, text_of, trimmed
+from journey.rows import MOST_COLUMNS, MOST_RAW, Rows, bad_frame, line_numbers, shown_bytes, text_of, trimmed
 
 _json = msgspec.json.Decoder()
 
@@ -58,8 +58,21 @@ def _has_nul(value: Any) -> bool:
 def ndjson_rows(lines: Iterable[tuple[int, bytes]]) -> Rows:
     """Lines (number, bytes) of NDJSON: one object a row. Nested objects become columns with dots, lists JSON text."""
     objects, bad = json_objects(lines)
-    flat = [flatten(value) for _, _, value in objects]
-    names = list(dict.fromkeys(name for one in flat for name in one))
+    names: dict[str, None] = {}
+    kept, flat = [], list[dict[str, Any]]()
+    wide: list[tuple[int, str, str]] = []
+    for number, text, value in objects:
+        one = flatten(value)
+        new = one.keys() - names.keys()
+        if len(names) + len(new) > MOST_COLUMNS:
+            wide.append(
+                (number, f"with it the file has more than {MOST_COLUMNS:,} fields", shown_bytes(text[:MOST_RAW]))
+            )
+            continue
+        names |= dict.fromkeys(one)
+        kept.append((number, text))
+        flat.append(one)
+    bad = pl.concat([bad, bad_frame(wide)]).sort("line", maintain_order=True) if wide else bad
     cells: dict[str, pl.Series] = {}
     absent: dict[str, pl.Series] = {}
     quoted: dict[str, int] = {}
@@ -69,8 +82,8 @@ def ndjson_rows(lines: Iterable[tuple[int, bytes]]) -> Rows:
         quoted[name] = sum(isinstance(one, str) and one.strip() != "" for one in values)
         if _MISSING in values:
             absent[name] = pl.Series(name, [one is _MISSING for one in values], pl.Boolean)
-    raws = pl.Series("raw", [text.decode("utf-8", "replace") for _, text, _ in objects], pl.String)
-    return Rows(line_numbers([number for number, _, _ in objects]), raws, cells, bad, absent, {}, quoted)
+    raws = pl.Series("raw", [text.decode("utf-8", "replace") for _, text in kept], pl.String)
+    return Rows(line_numbers([number for number, _ in kept]), raws, cells, bad, absent, {}, quoted)
 
 
 class _Missing:

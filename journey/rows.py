@@ -17,6 +17,8 @@ from journey.properties import PropertyType
 #: What could not be read: `line` from 1, a sentence, and the text itself (shortened to MOST_RAW characters)
 BAD = {"line": pl.Int64(), "reason": pl.String(), "raw": pl.String()}
 MOST_RAW = 10_000
+MOST_COLUMNS = 1_000
+"""Columns of a file, or fields of a line: every one of another name becomes a property of all contacts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,15 +28,16 @@ from journey.contact_rows import (
     property_columns,
     read_contacts,
 )
-from journey.csv_rows import UnreadableCsv, csv_rows
+from journey.csv_rows import UnreadableCsv
 from journey.json_rows import ndjson_rows
 from journey.properties import Evidence, PropertyType
-from journey.rows import Rows, bad_frame, frame_rows
+from journey.rows import Rows, bad_frame
 from resources.consents import write_changes, write_changes_in_bulk
 from resources.contacts import Contacts
 from resources.containing import reaches_further, unforeseen
 from resources.forgotten import bring_back
 from resources.landing import Cursor, FileStat, Landing
+from resources.landing_tables import UnreadableTable, table_rows
 from resources.ledger import BULK, Lease
 from resources.quarantine import put_aside, put_aside_in_bulk
 from resources.takeover import MOST, rename, rewrite
@@ -111,7 +112,7 @@ def reading() -> Iterator[None]:
         yield
     except FileNotFoundError:  # renamed or removed: its new name comes by itself
         raise
-    except (OSError, pl.exceptions.PolarsError, UnicodeError, UnreadableCsv) as error:
+    except (OSError, pl.exceptions.PolarsError, UnicodeError, UnreadableCsv, UnreadableTable) as error:
         raise UnreadableFile((str(error).splitlines() or [type(error).__name__])[0]) from error
 
 
@@ -178,7 +179,7 @@ class ContactIntake:
     def _parts(self, stat: FileStat) -> Iterator[Rows]:
         """The rows of a CSV or Parquet file; findings about its columns are with the first."""
         first = True
-        for rows in readable(self._raw_parts(stat)):
+        for rows in readable(table_rows(stat, BATCH)):
             if first:
                 if not {"contact_id", "phone"} & {known_column(name) for name in rows.cells}:
                     raise UnreadableFile("it has neither a column `phone` nor `contact_id`")
@@ -186,16 +187,6 @@ class ContactIntake:
                 rows = replace(rows, bad=pl.concat([column_findings(rows.cells, header), rows.bad]))
             first = False
             yield rows
-
-    def _raw_parts(self, stat: FileStat) -> Iterator[Rows]:
-        if stat.form == "csv":
-            with stat.path.open("rb") as lines:
-                yield from csv_rows(lines, BATCH)
-            return
-        scan = pl.scan_parquet(stat.path, glob=False)
-        total = int(scan.select(pl.len()).collect().item())
-        for start in range(0, max(total, 1), BATCH):
-            yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)
 
     def _types(self, parts: Iterable[Rows]) -> dict[str, PropertyType]:
         """Every property's type after these rows: stated by the settings, known, or settled now. A bigint that nobody

@@ -4,7 +4,6 @@ What belongs here: what a row of such a file says, and writing the codes that ar
 A code that is known stays as it is: a file read again changes nothing, and a new version of it adds codes.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,12 +12,12 @@ import polars as pl
 import sqlalchemy as sa
 
 from journey.clock import parse_instant, resolve, to_us
-from journey.csv_rows import csv_rows
 from journey.json_rows import ndjson_rows
 from journey.marks import CODE_LENGTH
-from journey.rows import BAD, Rows, bad_frame, frame_rows
+from journey.rows import BAD, Rows, bad_frame
 from resources.contact_intake import TakenFile, UnreadableFile, readable, reading, set_aside
 from resources.landing import Cursor, FileStat, Landing
+from resources.landing_tables import table_rows
 from resources.ledger import Lease, chunks, mark_dirty
 from resources.quarantine import put_aside
 
@@ -65,24 +64,13 @@ def _take(
     with reading():
         cursor = landing.whole(stat)
     last: tuple[pl.DataFrame, pl.DataFrame] | None = None
-    for rows in readable(_parts(stat)):
+    for rows in readable(table_rows(stat, BATCH)):
         if not {_field(name) for name in rows.cells} & {"code"}:
             raise UnreadableFile("it has no column `vouchers` or `code`")
         if last is not None:
             taken = write_codes(landing, stat, last, None, taken, lease, now)
         last = codes_of(rows, timezone)
     return write_codes(landing, stat, last or (_no_codes(), bad_frame()), cursor, taken, lease, now)
-
-
-def _parts(stat: FileStat) -> Iterator[Rows]:
-    if stat.form == "csv":
-        with stat.path.open("rb") as lines:
-            yield from csv_rows(lines, BATCH)
-        return
-    scan = pl.scan_parquet(stat.path, glob=False)
-    total = int(scan.select(pl.len()).collect().item())
-    for start in range(0, max(total, 1), BATCH):
-        yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)
 
 
 def codes_of(rows: Rows, timezone: ZoneInfo) -> tuple[pl.DataFrame, pl.DataFrame]:

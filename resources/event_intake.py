@@ -11,16 +11,16 @@ from datetime import datetime
 import polars as pl
 
 from journey.clock import to_us
-from journey.csv_rows import csv_rows
 from journey.event_rows import EventRows, IdenticalLines, derive_ids, known_field, read_json_events, read_table_events
 from journey.phones import stranger_id
 from journey.properties import TIME
-from journey.rows import Rows, bad_frame, frame_rows
+from journey.rows import bad_frame
 from resources.contact_intake import IntakeRules, TakenFile, UnreadableFile, readable, reading, set_aside
 from resources.contacts import Contacts
 from resources.containing import Line, line_by_line, unforeseen
 from resources.events import BATCH, EVENTS, NAME, Events
 from resources.landing import Cursor, FileStat, Landing
+from resources.landing_tables import table_rows
 from resources.ledger import BULK, Lease
 from resources.quarantine import put_aside, put_aside_in_bulk
 
@@ -97,22 +97,12 @@ class EventIntake:
 
     def _parts(self, stat: FileStat) -> Iterator[EventRows]:
         first = True
-        for rows in readable(self._raw_parts(stat)):
+        for rows in readable(table_rows(stat, BATCH)):
             fields = {known_field(name) for name in rows.cells}
             if first and not ({"event", "occurred_at"} <= fields and fields & {"contact_id", "phone"}):
                 raise UnreadableFile("it needs the columns `event`, `occurred_at`, and `contact_id` or `phone`")
             first = False
             yield read_table_events(rows, self.rules.region, self.rules.timezone)
-
-    def _raw_parts(self, stat: FileStat) -> Iterator[Rows]:
-        if stat.form == "csv":
-            with stat.path.open("rb") as lines:
-                yield from csv_rows(lines, BATCH)
-            return
-        scan = pl.scan_parquet(stat.path, glob=False)
-        total = int(scan.select(pl.len()).collect().item())
-        for start in range(0, max(total, 1), BATCH):
-            yield frame_rows(scan.slice(start, BATCH).collect(), start + 1)
 
     def read(self, lines: Sequence[Line]) -> EventRows:
         """The events of some lines; a line on which we fail ourselves takes no other along."""

@@ -329,6 +329,14 @@ def _text(home: Path, path: Path, problems: list[Problem]) -> str | None:
     """A file's text, byte for byte (line ends and BOM stay), or None and a finding."""
     file = _relative(home, path)
     try:
+        folder = path.parent.resolve()
+        if path.is_symlink() and path.exists() and folder not in path.resolve().parents:
+            what, mend = "it is a link to a file elsewhere", "Put the file itself here: findings show what it says."
+            problems.append(Problem(file, 0, "", what, mend))
+            return None
+        if not path.is_file() and path.exists():  # to read a pipe is to wait for ever
+            problems.append(Problem(file, 0, "", "it is no ordinary file", "Put a file here, or rename it."))
+            return None
         if path.stat().st_size > LARGEST_FILE:
             what = f"the file has {path.stat().st_size:,} bytes; the most that is read is {LARGEST_FILE:,}"
             problems.append(Problem(file, 0, "", what, "Is it in the right folder?"))

@@ -1,6 +1,7 @@
 """A project home: one bad file never stops the others."""
 
 import json
+import os
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -211,6 +212,24 @@ def test_a_file_that_cannot_be_opened_or_is_huge_is_a_finding(home: Path) -> Non
     assert "cannot be read" in project.holes["gone"][0].message
     assert "4,000,001 bytes" in project.holes["huge"][0].message
     assert list(project.live_campaigns()) == ["autumn"]
+
+
+def test_a_link_that_leads_elsewhere_and_a_pipe_are_findings_and_are_not_read(home: Path) -> None:
+    (home / ".env").write_text("WHATSAPP_TOKEN: EAAG-secret\n")
+    (home / "campaigns/env.yaml").symlink_to(home / ".env")
+    (home / "segments/zero.sql").symlink_to("/dev/zero")
+    os.mkfifo(home / "segments/pipe.yaml")
+    inside = home / "campaigns" / "..data"  # as Kubernetes mounts files
+    inside.mkdir()
+    (inside / "linked.yaml").write_text(campaign("linked"))
+    (home / "campaigns/linked.yaml").symlink_to(inside / "linked.yaml")
+    project = Project.load(home)
+    found = {problem.file: problem.message for problem in project.problems}
+    assert found["campaigns/env.yaml"] == "it is a link to a file elsewhere"
+    assert found["segments/zero.sql"] == "it is a link to a file elsewhere"
+    assert found["segments/pipe.yaml"] == "it is no ordinary file"
+    assert "EAAG-secret" not in str(project.problems)
+    assert "linked" in project.live_campaigns()
 
 
 def test_a_folder_that_is_a_file_is_a_finding(home: Path) -> None:
