@@ -26,6 +26,7 @@ from journey.messaging_limit import NO_LIMIT
 from journey.messaging_limit import show as show_limit
 from journey.problems import CloudApiError, EstafetteError
 from journey.steps import Link, TemplateMessage
+from pipelines.forgetting import unfinished
 from resources.cloud_api import CloudApi, PhoneNumber
 from resources.containing import MEND, told, troubles
 from resources.coupons import left
@@ -261,6 +262,10 @@ def _work(home: Home) -> Iterator[Line]:
     if quarantined:
         mend = "`estafette quarantine list` shows them; after a mend: `estafette quarantine retry --all`"
         yield Line("quarantine", "warn", f"{quarantined:,} things could not be read", mend)
+    begun = unfinished(home)
+    if begun is not None:
+        mend = "Where nobody is at it: estafette forget CONTACT --yes, for the same person or another, finishes it"
+        yield Line("forget", "FAIL", f"{begun.contact_id} is half forgotten", mend)
     leases = home.ledger.leases()
     listed = "; ".join(f"{row.name}: {describe(row)}" for row in leases)
     yield Line("at work", "ok", listed or "nobody")

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from estafette.doctor import _work
 from estafette.person import find
 from pipelines import forgetting
 from pipelines.forgetting import Forgotten, forget, unfinished
@@ -433,6 +434,7 @@ def test_a_crash_anywhere_is_made_good_by_running_it_again(stage, monkeypatch, s
     assert begun is not None
     assert begun.contact_id == "jeanne-8841"
     assert PHONE in begun.phones
+    assert "half forgotten" in " ".join(line.found for line in _work(stage.home))
     forgotten(stage, "c2" if step == "publish" else "jeanne-8841")  # whoever is next finishes it too
     assert found_in(stage.path) == []
     if step != "publish":
