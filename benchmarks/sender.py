@@ -49,6 +49,7 @@ def main() -> int:
     bench.goal("sender, mean of the pace", "≥ 97 %", told, share >= 0.97)
     bench.goal("sender, CPU of all its processes", "≤ 1 core", f"{cores:.2f} cores", cores <= 1.0)
     if not given.quick:
+        bench.save()
         several(bench, given.pace, min(seconds, 30.0))
     bench.save()
     return 0
@@ -90,7 +91,7 @@ def dispatch(meter: Meter, pace: int, seconds: float, senders: int = 1) -> None:
             meter.figures["cores"] = used / lasted
             meter.figures["busiest process"] = max(parts) / lasted
             meter.figures["cores of the server"] = (meta.cpu() - server_before) / lasted
-            assert run.wait(COMING_UP) == 0
+            assert run.wait(COMING_UP) == 0, (home / "dagster.log").read_text(errors="replace")[-3000:]
         found = server.stamps()
         assert found.copies == 1
         assert homes.states(home) == {"accepted": planned}, homes.states(home)
