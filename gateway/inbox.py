@@ -85,7 +85,7 @@ def inbox_routes(store: Store, watch: Watch, requests: LandingLog) -> APIRouter:
     @routes.post("/inbox/{contact:path}", include_in_schema=False, response_model=None)
     async def answer(contact: str, request: Request, who: Agent) -> Response:
         form = await read_form(request, who.csrf)
-        if not contact or len(contact) > LONGEST_ID:
+        if not contact or len(contact) > LONGEST_ID or "\0" in contact:
             return error_page(request, 404, words_of(request)("inbox_nobody"))
         t = words_of(request)
         try:

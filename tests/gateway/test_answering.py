@@ -2,6 +2,7 @@
 
 import re
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_a_form_that_is_sent_twice_is_one_answer(make_home: Make) -> None:
     acted(stage, scene)
     stage.turn()
     assert stage.value("SELECT count(*) FROM message WHERE campaign = ''") == 1
+
+
+def test_a_nul_in_what_was_written_is_left_out_and_the_rest_goes(make_home: Make) -> None:
+    stage = written(make_home)
+
+    async def scene(browser: Browser) -> None:
+        assert (await answer(browser, "c1", text="Oui\0 !")).status_code == 303
+        page = (await browser.get("/inbox/c1")).text
+        nobody = {"csrf": csrf(page), "uuid": str(uuid.uuid4()), "sender": "main"}
+        template = {"template": "note/fr", "variable.first_name": "A", "variable.order": "7"}
+        assert (await browser.http.post("/inbox/c1%00", data={**nobody, **template})).status_code == 404
+
+    acted(stage, scene)
+    stage.turn()
+    assert stage.value("SELECT count(*) FROM message WHERE campaign = ''") == 1
+    assert stage.value("SELECT count(*) FROM quarantine") == 0
 
 
 def test_what_cannot_be_sent_is_said_and_what_was_written_is_kept(make_home: Make) -> None:
