@@ -156,6 +156,8 @@ def much_to_send(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.
         held = [lease.name for lease in opened.ledger.leases()]
     finally:
         opened.close()
+    if not waiting:  # nearly always: Dagster need not be asked
+        return dg.SkipReason("nothing waits to be sent")
     started = context.instance.get_run_records(
         dg.RunsFilter(job_name="dispatch", statuses=[dg.DagsterRunStatus.STARTED])
     )
