@@ -18,6 +18,7 @@ from assets.metadata import deliveries_event
 from journey.pacing import lanes as processes
 from pipelines.lane import LaneJob, LaneReport
 from pipelines.sending import Progress, Sending, lane_jobs, waiting
+from resources.alive import alive
 from resources.definitions import HomeResource
 from resources.home import Home
 from resources.interrupts import signals
@@ -55,7 +56,12 @@ def send_lanes(
     stop = threading.Event()
     try:
         opened.reload()
-        with signals(stop) as stopped, Sending(opened, stop) as sending:
+        part = context.get_mapping_key() or ""
+        with (
+            alive(opened.ledger, context.run_id, part),
+            signals(stop) as stopped,
+            Sending(opened, stop) as sending,
+        ):
             progress = Progress(sending)
             _send(context, opened, sending, progress, [LaneJob(**job) for job in jobs], stop)  # type: ignore[arg-type]
         for line in progress.lines(final=True):

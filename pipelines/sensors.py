@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from journey.clock import to_us
+from pipelines.dead_runs import end_dead_runs
 from pipelines.dispatch import RUN_SECONDS
 from pipelines.holding import wait_is_over
 from resources.definitions import PASS, HomeResource
@@ -154,6 +155,7 @@ def much_to_send(context: dg.SensorEvaluationContext, home: HomeResource) -> dg.
         with opened.ledger.read() as tx:
             paces: dict[str, float] = dict(tx.exec_driver_sql("SELECT name, ceiling FROM sender").all())
         held = [lease.name for lease in opened.ledger.leases()]
+        end_dead_runs(opened.ledger, context.instance)
     finally:
         opened.close()
     if not waiting:  # nearly always: Dagster need not be asked

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
-import sqlalchemy as sa
 from pydantic import Field, PrivateAttr
 
-from journey.problems import LeaseLost, LedgerError
+from journey.problems import LedgerError
+from resources.alive import alive, keep
 from resources.home import HOME, NOW, Clock, Home
 from resources.interrupts import signals
-from resources.ledger import LEASE_SECONDS, Lease, Ledger, holder_name
+from resources.ledger import Lease, Ledger, holder_name
 from resources.rebuild import refuse_damage
 from resources.settings import read_now
 
@@ -64,39 +64,17 @@ class PassResource(HomeResource):
         home = self.open()
         try:
             ledger = home.ledger
-            lease = _wait(ledger, self.wait, f"run {context.run.run_id if context.run else ''}")
-            with keep(ledger, lease):
-                home.reload()
-                refuse_damage(home)
-                self._home, self._lease = home, lease
-                yield self
+            run_id = context.run.run_id if context.run else ""
+            with alive(ledger, run_id):
+                lease = _wait(ledger, self.wait, f"run {run_id}")
+                with keep(ledger, lease):
+                    home.reload()
+                    refuse_damage(home)
+                    self._home, self._lease = home, lease
+                    yield self
         finally:
             self._home = self._lease = None
             home.close()
-
-
-@contextmanager
-def keep(ledger: Ledger, lease: Lease) -> Iterator[None]:
-    """Renew a lease from a thread of its own until the block ends, then give it back."""
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(LEASE_SECONDS / 3):
-            try:
-                ledger.renew(lease)
-            except LeaseLost:
-                return  # the next write says so
-            except sa.exc.DBAPIError:
-                continue  # busy or out of room: the next time, or the lease runs out
-
-    thread = threading.Thread(name=f"keep {lease.name}", target=renew, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        ledger.release(lease)
 
 
 def _wait(ledger: Ledger, seconds: float, note: str) -> Lease:

@@ -249,10 +249,12 @@ class Ledger:
             )
 
     def leases(self) -> list[LeaseRow]:
-        """Every lease that is held now."""
+        """Every lease that is held now, signs of life (`resources.alive`) apart."""
         now = int(self.wall() * US)
         with self.read() as tx:
-            rows = tx.execute(sa.select(tables.lease).where(tables.lease.c.until > now)).all()
+            rows = tx.execute(
+                sa.select(tables.lease).where(tables.lease.c.until > now, ~tables.lease.c.name.startswith("run:"))
+            ).all()
         return [LeaseRow(r.name, r.holder, r.token, r.until / US, r.note) for r in rows]
 
     def cut_leases(self) -> None:

@@ -100,7 +100,11 @@ def vitals(home: Home, present: datetime) -> Vitals:
         def number(query: str) -> int:
             return int(tx.exec_driver_sql(query).scalar_one())
 
-        held = tx.exec_driver_sql("SELECT name FROM lease WHERE until > ?", (wall,)).scalars().all()
+        held = (
+            tx.exec_driver_sql("SELECT name FROM lease WHERE until > ? AND name NOT LIKE 'run:%'", (wall,))
+            .scalars()
+            .all()
+        )
         queue = [] if hold.held(tx) is not None else tx.exec_driver_sql(_QUEUE, (now, now)).all()
         senders = tx.exec_driver_sql(
             "SELECT name, pace, ceiling, slowed_at, stopped_at, paused_at FROM sender ORDER BY name"
