@@ -19,7 +19,6 @@ def rebuild(session: Session) -> None:
     with session.open() as home, passing(home.ledger, "rebuild", session.note) as lease:
         home.reload()
         done = make_again(home, lease, home.clock())
-        home.paths.analytics.unlink(missing_ok=True)
         published = publish(home, lease)
     document = {
         "made_again": done.rows,
