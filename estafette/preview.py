@@ -1,8 +1,9 @@
 """`preview` and `test`: one message of one step, seen or sent.
 
 What belongs here: making one body by the same code that a pass uses, and showing it. `preview` asks all that a pass
-asks before it sends (consent, templates, variables, media); `test` goes to oneself and is counted nowhere: no row, no
-callback id. Neither claims a coupon code nor stores a link: samples stand in their places.
+asks before it sends (consent, templates, variables, media); `test` goes to oneself and is counted nowhere (no row, no
+callback id) but in the limit of people in 24 hours, where Meta counts it too. Neither claims a coupon code nor stores a
+link: samples stand in their places.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from estafette import show
 from estafette.pulling import need_token
 from estafette.session import Session
 from journey.campaign import Campaign
+from journey.clock import to_us
 from journey.codes import explain
 from journey.fill import spec_for
 from journey.marks import LINK, fill_marks, links_of
@@ -34,6 +36,7 @@ from pipelines.languages import asked_language, fallback_of, languages_of, templ
 from pipelines.limits import limited
 from pipelines.rendering import ARRIVED, rendered_for, text_spec, wanted_by, with_contacts
 from resources.home import Home
+from resources.reached import note_by_hand
 from resources.stopping import known
 
 SAMPLE_VOUCHER, SAMPLE_LINK = "SAMPLE-CODE", "sample"
@@ -118,6 +121,9 @@ def send_test(session: Session, name: str, step_name: str, to: str, contact: str
                 return await poster.post(number, body)
 
         outcome = asyncio.run(post())
+        if outcome.action in (Action.accepted, Action.unknown) and step.message.kind == "template":
+            with home.ledger.write() as tx:
+                note_by_hand(tx, campaign.sender, phone, to_us(home.clock()))
     if outcome.action is not Action.accepted:
         details = f": {outcome.details}" if outcome.details else ""
         code = f" (code {outcome.code})" if outcome.code is not None else ""

@@ -126,6 +126,18 @@ class Reach:
         hold(self.tx, self.held)
 
 
+def note_by_hand(tx: sa.Connection, sender: str, phone: str, now: int) -> None:
+    """Count a message that went out past the ledger (`estafette test`): Meta counts it as well."""
+    row = tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none()
+    reach = reach_of(tx, row, 1, now)
+    if reach is None or not reach.counted:
+        return
+    known = "SELECT 1 FROM reached WHERE portfolio = ? AND phone = ?"
+    new = tx.exec_driver_sql(known, (reach.portfolio, phone)).first() is None
+    tx.exec_driver_sql(_TAKE, (reach.portfolio, phone, 0, now))
+    tx.exec_driver_sql(_ADD, (int(new), reach.portfolio))
+
+
 def reach_of(tx: sa.Connection, sender: sa.Row[Any] | None, want: int, now: int) -> Reach | None:
     """The limit that binds a sender (its row in the ledger); None where there is none: then nobody is counted any more.
     `want`: how many people it is about to write to at most."""

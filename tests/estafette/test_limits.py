@@ -83,3 +83,12 @@ def test_doctor_status_and_resume_speak_of_a_number_of_low_quality(cli, home, tm
         assert cli("tick").code == 0
         assert len(box.accepted()) == 10
         assert "rest since" not in cli("doctor").out, "the operator has said yes to this quality"
+
+
+def test_a_test_message_takes_a_place_as_it_does_at_meta(cli, home, small_box, tmp_path):
+    ten_people(cli, home, tmp_path)
+    assert cli("tick").code == 0
+    for _ in range(2):
+        assert cli("test", "planned", "hello", "--to", "+33698765432").code == 0
+    assert cli("run", "planned", "--json").json["accepted"] == 3
+    assert small_box.summary()["refused"] == {}
