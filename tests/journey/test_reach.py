@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from journey.campaign import AudienceEntry, Campaign
-from journey.reach import reach
-from journey.steps import Arm, DelayStep, ExperimentStep, MessageStep, OnRead, Step, TemplateMessage
+from journey.reach import reach, soonest
+from journey.steps import Arm, DelayStep, ExperimentStep, MessageStep, OnRead, OnReply, Step, TemplateMessage
 
 
 def message(**ways: object) -> MessageStep:
@@ -46,3 +46,20 @@ def test_a_loop_leads_back_to_the_own_step() -> None:
 
 def test_nothing_is_ahead_of_a_step_that_the_file_no_longer_has() -> None:
     assert reach(campaign({"one": message()}), "gone").ahead == ()
+
+
+def test_how_soon_a_step_may_be_reached_counts_delays_and_deadlines_and_no_wait_that_somebody_may_end() -> None:
+    day, hour = timedelta(days=1), timedelta(hours=1)
+    steps: dict[str, Step] = {
+        "one": message(on_read=OnRead(within=2 * day, read="thanks", not_read="again")),
+        "thanks": message(next="pause"),
+        "again": message(next="pause"),
+        "pause": DelayStep(length=hour, next="ask"),
+        "ask": message(on_reply=OnReply(within=day, answers={"Oui": "yes"}, silence="one", full_wait=True)),
+        "yes": message(),
+    }
+    found = soonest(campaign(steps), "one")
+    ahead = {"thanks": 0 * hour, "again": 2 * day, "pause": 0 * hour, "ask": hour, "yes": day + hour, "one": day + hour}
+    assert found == ahead
+    assert soonest(campaign(steps), "yes") == {}
+    assert set(soonest(campaign(steps), "gone").values()) == {timedelta(0)}
