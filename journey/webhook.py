@@ -16,7 +16,8 @@ import polars as pl
 from journey import webhook_rows as rows
 from journey import webhook_shapes as shapes
 from journey import webhook_walk as walk
-from journey.webhook_rows import Row, Where
+from journey.webhook_rows import Row, Where, typed_series
+from journey.webhook_statuses import Told, statuses_frame, told
 
 _decode = msgspec.json.Decoder(shapes.Delivery).decode
 _ABOUT_NUMBERS = frozenset(
@@ -66,7 +67,7 @@ class _Reader:
     """The rows so far."""
 
     def __init__(self) -> None:
-        self.statuses: list[Row] = []
+        self.statuses: list[Told] = []
         self.inbound: list[Row] = []
         self.preferences: list[Row] = []
         self.identities: list[Row] = []
@@ -79,7 +80,7 @@ class _Reader:
 
     def parsed(self) -> Parsed:
         return Parsed(
-            statuses=_with_phones(_frame(shapes.STATUSES, self.statuses)),
+            statuses=statuses_frame(self.statuses),
             inbound=_frame(shapes.INBOUND, self.inbound),
             preferences=_frame(shapes.PREFERENCES, self.preferences),
             identities=_frame(shapes.IDENTITIES, self.identities),
@@ -120,7 +121,7 @@ class _Reader:
                     return False
                 where = (number, received, entry.id, value.metadata.phone_number_id if value.metadata else None)
                 for status in value.statuses or ():
-                    self.statuses.append(rows.status(where, status))
+                    self.statuses.append(told(where, status))
                 for position, message in enumerate(value.messages or ()):
                     self._message(where, message, value.contacts or [], position, len(value.messages or ()))
                 for error in value.errors or ():
@@ -185,7 +186,7 @@ class _Reader:
         content, time = item.content, item.entry.get("time")
         match item.kind:
             case "status":
-                self.statuses.append(rows.status(where, msgspec.convert(content, shapes.Status)))
+                self.statuses.append(told(where, msgspec.convert(content, shapes.Status)))
             case "message":
                 message = msgspec.convert(content, shapes.Message)
                 self._message(where, message, item.contacts(), item.position, item.siblings)
@@ -216,22 +217,9 @@ def _unwrapped(line: object) -> object:
     return walk.load(body) if isinstance(body, str) else body
 
 
-def _with_phones(statuses: pl.DataFrame) -> pl.DataFrame:
-    """Statuses with `recipient_id` (a wa_id is digits without +; some senders of webhooks write one) and `phone`."""
-    bare = pl.col("phone").str.strip_chars().str.strip_prefix("+")
-    recipient = pl.when(bare != "").then(bare)
-    return statuses.with_columns(
-        recipient_id=recipient, phone=pl.when(recipient.str.contains("^[0-9]{5,15}$")).then(pl.lit("+") + recipient)
-    )
-
-
 def _frame(schema: shapes.Schema, found: list[Row]) -> pl.DataFrame:
     """Rows as columns of the schema; times come in microseconds."""
     columns = list(zip(*found, strict=True)) if found else [()] * len(schema)
-    series = []
-    for (name, dtype), values in zip(schema.items(), columns, strict=True):
-        if isinstance(dtype, pl.Datetime):
-            series.append(pl.Series(name, values, dtype=pl.Int64).cast(dtype))
-        else:
-            series.append(pl.Series(name, values, dtype=dtype))
-    return pl.DataFrame(series)
+    return pl.DataFrame(
+        [typed_series(name, dtype, one) for (name, dtype), one in zip(schema.items(), columns, strict=True)]
+    )

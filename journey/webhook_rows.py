@@ -5,8 +5,11 @@ are read. Each function raises ValueError with a sentence where the item lacks w
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import polars as pl
 
 from journey import webhook_shapes as shapes
 
@@ -16,8 +19,6 @@ Where = tuple[int, int | None, str | None, str | None]  # line, received_at in m
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NAMELESS = "an empty id, status or value"
-_NO_ERROR = (None, None, None)
-_NO_PRICING = (None, None, None, None)
 _YEAR_10000 = 253_402_300_800
 _LIMITS = ("current_limit", "max_daily_conversations_per_business", "max_daily_conversation_per_phone")
 ABOUT_TEMPLATES = {
@@ -26,31 +27,6 @@ ABOUT_TEMPLATES = {
     "template_category_update": "category",
     "message_template_components_update": "components",
 }
-
-
-def status(where: Where, status: shapes.Status) -> Row:
-    """`phone` stands for `recipient_id` as it was written; `webhook` makes both of it, for all rows at once."""
-    pricing, conversation = status.pricing, status.conversation
-    wamid, word, errors = status.id, status.status, status.errors
-    if not wamid.strip() or not word.strip():
-        raise ValueError(_NAMELESS)
-    code, title, details = error(errors) if errors else _NO_ERROR
-    return (
-        *where,
-        wamid,
-        word,
-        _microseconds(status.timestamp),
-        None,
-        status.recipient_id,
-        status.recipient_user_id,
-        status.biz_opaque_callback_data,
-        code,
-        title,
-        details,
-        *((pricing.category, pricing.type, pricing.pricing_model, pricing.billable) if pricing else _NO_PRICING),
-        conversation.id if conversation else None,
-        conversation.origin.type if conversation and conversation.origin else None,
-    )
 
 
 def inbound(where: Where, message: shapes.Message, contact: shapes.Contact | None) -> Row:
@@ -63,7 +39,7 @@ def inbound(where: Where, message: shapes.Message, contact: shapes.Contact | Non
     media = getattr(message, message.type or "", None) if kind == "media" else None
     return (
         *where,
-        _named(message.id),
+        named(message.id),
         wa_id,
         _phone(wa_id),
         user_id,
@@ -75,7 +51,7 @@ def inbound(where: Where, message: shapes.Message, contact: shapes.Contact | Non
         context,
         *((media.id, media.mime_type, media.filename) if media else (None,) * 3),
         *error(message.errors),
-        _microseconds(message.timestamp),
+        microseconds(message.timestamp),
     )
 
 
@@ -114,9 +90,9 @@ def identity(where: Where, message: shapes.Message, contact: shapes.Contact | No
         wa_id = _bare(contact.wa_id)
     new = _bare(system.wa_id or system.new_wa_id)
     kind = system.type or "system"
-    at = _microseconds(message.timestamp)
+    at = microseconds(message.timestamp)
     old_and_new = (wa_id, _phone(wa_id), user_id, new, _phone(new), system.user_id)
-    return (*where, _named(message.id), kind, *old_and_new, system.body, at)
+    return (*where, named(message.id), kind, *old_and_new, system.body, at)
 
 
 def preference(where: Where, preference: shapes.Preference) -> Row:
@@ -129,9 +105,9 @@ def preference(where: Where, preference: shapes.Preference) -> Row:
         _phone(wa_id),
         preference.user_id,
         preference.category,
-        _named(preference.value),
+        named(preference.value),
         preference.detail,
-        _microseconds(preference.timestamp),
+        microseconds(preference.timestamp),
     )
 
 
@@ -210,7 +186,7 @@ def instant(value: object) -> int | None:
         if isinstance(value, str) and not value.isdigit():
             moment = datetime.fromisoformat(value)
             return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
-        return _microseconds(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        return microseconds(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
     except (ValueError, OverflowError):
         return None
 
@@ -223,7 +199,7 @@ def word(mapping: dict[str, object], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _microseconds(seconds: shapes.Seconds) -> int:
+def microseconds(seconds: shapes.Seconds) -> int:
     """Unix seconds, as text or number, in microseconds."""
     if isinstance(seconds, str):
         if len(seconds) == 10 and seconds.isascii() and seconds.isdigit():  # as Meta writes it
@@ -236,7 +212,8 @@ def _microseconds(seconds: shapes.Seconds) -> int:
     return int(seconds * 1_000_000)
 
 
-def _named(value: str) -> str:
+def named(value: str) -> str:
+    """A text that names something. ValueError: it is blank."""
     if not value.strip():
         raise ValueError(_NAMELESS)
     return value
@@ -255,6 +232,13 @@ def _code(value: float | str | None) -> int | None:
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) <= 10 else None
     return int(value) if value is not None and 0 <= value < 2**31 else None
+
+
+def typed_series(name: str, dtype: Any, values: Sequence[Any]) -> pl.Series:
+    """Values as a column of a type; times come in microseconds."""
+    if isinstance(dtype, pl.Datetime):
+        return pl.Series(name, values, dtype=pl.Int64).cast(dtype)
+    return pl.Series(name, values, dtype=dtype)
 
 
 def _json(value: object) -> str | None:

@@ -34,6 +34,9 @@ from resources.ledger import PASS, wanted
 PUBLISH_SECONDS = 30.0
 """While a pass lives it publishes this often (wall), so that analysts are never more than a minute behind."""
 
+PUBLISH_BUSY = 120.0
+"""So often while turns leave people for the next one: a publish of what a large campaign has changed takes seconds."""
+
 TURN_SECONDS = 1.0
 LIVE_SECONDS = 3600.0
 """A live pass makes room for the next one after an hour, so that none grows old and a dead one is told from it."""
@@ -158,7 +161,7 @@ def follow(
             return
         if live and (now - began > LIVE_SECONDS or wanted(home.ledger, PASS)):
             return
-        if now - published > PUBLISH_SECONDS:
+        if now - published > (PUBLISH_BUSY if made.more else PUBLISH_SECONDS):
             publish(home, passing.lease)
             published = time.monotonic()
         if not made.more:
