@@ -244,7 +244,7 @@ def test_looks_for_what_is_over_use_their_indexes(make_home):
         (holding._SILENT, {"now": 1}, "message_quiet"),
         (holding._AWAKE, {"now": 1, "since": 1}, "reply_recent"),
         (holding._OVER, (1,), "message_expiry"),
-        (holding._MEDIA, ("media_unreachable", 1), "message_held"),
+        (holding._MEDIA, ("media_unreachable", 1, 1), "message_held"),
     ):
         with stage.home.ledger.read() as tx:
             plan = " ".join(str(row[-1]) for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", params))
