@@ -163,7 +163,7 @@ class Daemons:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_two_daemons_by_mistake_that_are_killed_and_started_again_send_nobody_a_second_message(tmp_path: Path) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(process("-m", "sandbox", "--port", "0", "--rate", "0", "--mode", "silent"))
@@ -183,14 +183,14 @@ def test_two_daemons_by_mistake_that_are_killed_and_started_again_send_nobody_a_
             before = sent()
             daemons.start()
             daemons.start()
-            wait_for(lambda before=before: sent() > before + 50, 180)
+            wait_for(lambda before=before: sent() > before + 50, 400)
             daemons.kill()
             lost = sql(home, "SELECT count(*) FROM message WHERE state = 'attempted'")
             assert int(str(lost[0][0])) <= 40 * 1.2
             time.sleep(1)
         daemons.start()
         before = sent()
-        wait_for(lambda: sent() > before + 20, 180)
+        wait_for(lambda: sent() > before + 20, 400)
         with dg.DagsterInstance.from_config(str(prepare(home))) as instance:  # somebody presses "terminate"
             run = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))[0]
             assert instance.run_coordinator.cancel_run(run.run_id)

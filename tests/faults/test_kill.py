@@ -38,6 +38,7 @@ def _unknown(at_work: Campaign, step: str) -> list[tuple[object, ...]]:
     return sql(at_work.home, "SELECT id FROM message WHERE state = 'unknown' AND step = ?", step)
 
 
+@pytest.mark.timeout(900)  # forty seconds on two quiet cores
 def test_twenty_kills_in_a_campaign_of_two_thousand_messages(tmp_path: Path) -> None:
     kinds = list(KINDS)
     random.Random(11).shuffle(kinds)
