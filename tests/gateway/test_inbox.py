@@ -265,6 +265,26 @@ def test_a_script_in_a_name_or_a_message_is_text(make_home: Make) -> None:
     play(stage, scene)
 
 
+def test_letters_that_reverse_text_reach_no_further_than_what_somebody_wrote(make_home: Make) -> None:
+    name, said = "\u202eeilE", "\u202ernuojnoB"
+    people = [person(1, contact_id="c1", first_name=name)]
+    stage = make_home(campaigns=[SURVEY], contacts=people, templates=[ASK, template("hello")])
+    stage.run("survey")
+    stage.send()
+    stage.later(minutes=1).says(PHONES[1], said).turn()
+
+    async def scene(browser: Browser) -> None:
+        for path in ("/inbox", "/inbox/c1"):
+            page = (await browser.get(path)).text
+            assert name in page or said in page, path
+            for text in (name, said):
+                alone = re.findall(rf'<bdi>{text}|<(?:p|textarea|input)\b[^>]* dir="auto"[^>]*>[^<]*{text}', page)
+                in_head = len(re.findall(rf"<title>[^<]*{text}", page))
+                assert len(alone) + in_head == page.count(text), (path, text)
+
+    play(stage, scene)
+
+
 def test_an_id_may_hold_anything_and_an_unknown_one_is_a_page(make_home: Make) -> None:
     people = [person(1, contact_id="a/b c?#%é", first_name="Odd"), person(2, contact_id="events", first_name="Even")]
     stage = make_home(campaigns=[SURVEY], contacts=people, templates=[ASK, template("hello")])

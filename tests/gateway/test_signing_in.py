@@ -18,6 +18,7 @@ from gateway.words_fr import ENDS, SKIPS
 from gateway.words_fr import TEXTS as FRENCH
 from journey.codes import CODES
 from journey.words import LeaveReason, SkipReason
+from resources import users
 from resources.sessions import MOST_BY_ADDRESS, MOST_BY_NAME
 from tests.gateway.pages import PASSWORD, Browser, browsing, make_user, templates
 from tests.stage import Stage
@@ -93,6 +94,30 @@ def test_wrong_names_and_wrong_passwords_get_the_same_answer(make_home: Make) ->
         assert "The name or the password is not right." in wrong.text
         assert wrong.text.replace("olga", "") == unknown.text.replace("nobody", "")
         assert (await browser.get("/")).status_code == 303
+
+    play(stage, scene)
+
+
+def test_a_name_that_nobody_has_takes_the_work_that_any_name_takes(
+    make_home: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_home()
+    make_user(stage)
+    users.nobody()
+    work: list[tuple[int, ...]] = []
+    real = users._scrypt
+
+    def counted(password: str, salt: bytes, *cost: int) -> bytes:
+        work.append(cost)
+        return real(password, salt, *cost)
+
+    monkeypatch.setattr(users, "_scrypt", counted)
+
+    async def scene(browser: Browser) -> None:
+        await browser.log_in(password="not the password")
+        known = list(work)
+        await browser.log_in(name="nobody", password="not the password")
+        assert len(known) == 1 and work == known * 2
 
     play(stage, scene)
 
@@ -248,6 +273,7 @@ def test_pages_allow_nothing_inline_and_nothing_from_elsewhere(make_home: Make) 
         page = await browser.get("/login")
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy and page.headers["x-frame-options"] == "DENY"
         assert page.headers["cache-control"] == "no-store"
         (css,) = re.findall(r'href="(/static/estafette[^"]+)"', page.text)
         kept = await browser.get(css)

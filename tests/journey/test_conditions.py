@@ -63,6 +63,10 @@ def holds(con: duckdb.DuckDBPyConnection, condition: object, value: object, kind
     return answer
 
 
+def test_a_regular_expression_that_would_go_back_forever_comes_to_an_end(con: duckdb.DuckDBPyConnection) -> None:
+    assert not holds(con, {"matches": "^(a+)+$"}, "a" * 5_000 + "!", "text")
+
+
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 

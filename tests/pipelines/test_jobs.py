@@ -40,6 +40,7 @@ def test_the_log_of_a_run_says_what_each_op_did(tmp_path: Path, box: Box) -> Non
     assert "contacts/more.csv: 2 rows, 0 quarantined" in told
     assert "0 entered, 0 refused" in told
     assert "main: 5 posted, 5 accepted; ended: nothing left to send" in told
+    assert not any(value in told for value in ("Jean", "c100", "+336", "06000")), "counts, and nobody"
     materialized = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
     assert materialized == {"contacts", "deliveries", "analyst_db"}
 
