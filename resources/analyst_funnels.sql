@@ -36,8 +36,6 @@ UNION ALL
 SELECT campaign, from_step, 'arrived', NULL, count(*)
 FROM participant_steps WHERE to_step <> 'end' GROUP BY ALL;
 
-DELETE FROM counted WHERE campaign IS NULL;  -- what people sent by hand
-
 CREATE TEMP TABLE answers AS
 SELECT DISTINCT campaign, step, contact_id, (replied_at AT TIME ZONE getvariable('zone'))::DATE AS day
 FROM replies WHERE campaign IS NOT NULL AND NOT late AND kind <> 'reaction';
@@ -48,6 +46,8 @@ SELECT DISTINCT campaign, step, contact_id, (clicked_at AT TIME ZONE getvariable
 CREATE TEMP TABLE days AS
 SELECT quarter, (make_timestamptz(quarter * 900000000) AT TIME ZONE getvariable('zone'))::DATE AS day
 FROM (SELECT DISTINCT quarter FROM counted WHERE quarter IS NOT NULL);
+
+DELETE FROM counted WHERE campaign IS NULL;  -- what people sent by hand is in no funnel; its costs need its days
 
 INSERT INTO campaign_funnel BY NAME
 SELECT

@@ -206,6 +206,7 @@ def test_analysts_see_who_wrote_it_and_no_campaign(stage):
         assert con.sql(query).fetchall() == [(None, None, None, None, "c2", "outside_service_window")]
         for table in ("campaign_funnel", "step_funnel", "campaign_daily"):
             assert con.sql(f"SELECT count(*) FROM {table} WHERE campaign IS NULL").fetchall() == [(0,)]
+        assert con.sql("SELECT campaign, messages FROM costs").fetchall() == [(None, 1)]
 
 
 def test_one_that_estafette_fails_on_keeps_no_other_from_going_out(stage, monkeypatch):
