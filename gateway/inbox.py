@@ -74,7 +74,7 @@ def inbox_routes(store: Store, watch: Watch, requests: LandingLog) -> APIRouter:
         if "text/event-stream" not in request.headers.get("accept", ""):
             return await one("events", request, who)  # somebody may be called so
         key = request.query_params.get("contact", LIST)
-        if len(key) > LONGEST_ID:
+        if key != LIST and not _may_be_id(key):
             raise Refused(400, words_of(request)("not_found"))
         return watch.answer(key)
 
@@ -85,7 +85,7 @@ def inbox_routes(store: Store, watch: Watch, requests: LandingLog) -> APIRouter:
     @routes.post("/inbox/{contact:path}", include_in_schema=False, response_model=None)
     async def answer(contact: str, request: Request, who: Agent) -> Response:
         form = await read_form(request, who.csrf)
-        if not contact or len(contact) > LONGEST_ID or "\0" in contact:
+        if not _may_be_id(contact):
             return error_page(request, 404, words_of(request)("inbox_nobody"))
         t = words_of(request)
         try:
@@ -101,7 +101,7 @@ def inbox_routes(store: Store, watch: Watch, requests: LandingLog) -> APIRouter:
     async def show(contact: str, request: Request, who: Visitor, asked: Mapping[str, str], error: str = "") -> Response:
         """The page of a conversation. With an `error`, `asked` is the form that was posted."""
         before = _place(asked.get("before", ""))
-        if not contact or len(contact) > LONGEST_ID:
+        if not _may_be_id(contact):
             return error_page(request, 404, words_of(request)("inbox_nobody"))
         mark = await watch.mark(contact)
         language = words_of(request).language
@@ -137,6 +137,11 @@ def inbox_routes(store: Store, watch: Watch, requests: LandingLog) -> APIRouter:
         return response
 
     return routes
+
+
+def _may_be_id(contact: str) -> bool:
+    """Whether a contact may have this id: none has a NUL, and the ledger would read it to there."""
+    return 0 < len(contact) <= LONGEST_ID and "\0" not in contact
 
 
 def _path(chosen: dict[str, str], **more: str) -> str:

@@ -299,6 +299,11 @@ def test_an_id_may_hold_anything_and_an_unknown_one_is_a_page(make_home: Make) -
         assert sorted(names) == ["Even", "Odd"]
         gone = await browser.get("/inbox/nobody")
         assert gone.status_code == 404 and "no contact with this id" in gone.text
+        for odd in ("%00", "c1%00", "%ff", "%ed%a0%80", "x" * 1_001):
+            assert (await browser.get(f"/inbox/{odd}")).status_code == 404, odd
+        for odd in ("%00", "c1%00", "x" * 1_001):
+            heard = await browser.get(f"/inbox/events?contact={odd}", headers={"Accept": "text/event-stream"})
+            assert heard.status_code == 400, odd
 
     play(stage, scene)
 
