@@ -78,7 +78,8 @@ def plan_all(path: Path, campaigns: Sequence[str] | None = None) -> int:
         for name, campaign in home.project.live_campaigns().items():
             if name.startswith("offer") and (campaigns is None or name in campaigns):
                 add_occurrence(home, campaign, home.clock())
-        turn(home, lease, final=True)
+        while turn(home, lease, final=True).more:
+            pass  # a turn plans a part of a large audience
         home.ledger.release(lease)
     finally:
         home.close()
