@@ -7,6 +7,7 @@ again, and so nothing is missed between the page and its stream.
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from gateway.store import Store, busy
 if TYPE_CHECKING:
     from resources.home import Home
 
+LOG = logging.getLogger(__name__)
 EVERY = 1.0  # seconds between two looks
 QUIET = 15.0  # seconds after which a stream says that it is still there
 SENDING = 5.0  # seconds between two marks of the list that say only what became of messages; replies are told at once
@@ -88,9 +90,13 @@ class Watch:
 
     async def _run(self) -> None:
         while self._listening and not self._ended:
-            with contextlib.suppress(Refused):  # the ledger is busy: the next look will say
+            try:
                 self._marks = await self._look(list(self._listening))
                 self.looks += 1
+            except Refused:  # the ledger is busy: the next look will say
+                pass
+            except Exception:  # nobody's page stands still for what somebody else listens to
+                LOG.exception("looking for news of the inbox failed; the next look comes in a second")
             done, self._round = self._round, asyncio.Event()
             done.set()
             await asyncio.sleep(self._every)

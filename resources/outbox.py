@@ -163,10 +163,13 @@ class Outbox:
             reach.look_at(rows)
         claimed, stamps = [], []
         skips: list[tuple[int, SkipReason, str | None]] = []
+        answered = _being_answered(tx, rows)
         for row in rows:
             reason = _refusal(tx, row, self.sender, now)
             if reason is not None:
                 skips.append((row.id, *reason))
+                continue
+            if row.campaign == INBOX and row.contact_id in answered:
                 continue
             budget = budgets[row.campaign]
             if budget is not None and budget.spent:
@@ -175,6 +178,8 @@ class Outbox:
                 continue
             if budget is not None:
                 budget.take(row.price, row.currency)
+            if row.campaign == INBOX:
+                answered.add(row.contact_id)
             stamps.append((now, wall, self._lane, row.id))
             claimed.append(Claimed(row.id, row.uid, row.copy, row.body_file, row.body_row))
         if stamps:
@@ -207,6 +212,14 @@ class Outbox:
             params = (capped, self.sender, name, most, now, wall, wall, now, self.shares, self.share, want)
             rows += tx.exec_driver_sql(_CANDIDATES, params).all()
         return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
+
+
+def _being_answered(tx: sa.Connection, rows: Sequence[sa.Row[Any]]) -> set[str]:
+    """To whom an answer of the inbox is on its way: the next one waits, so that a conversation keeps its order."""
+    if not any(row.campaign == INBOX for row in rows):
+        return set()
+    query = f"SELECT contact_id FROM message WHERE state = 'attempted' AND campaign = '{INBOX}'"
+    return {str(one) for one in tx.exec_driver_sql(query).scalars()}
 
 
 def highest(sender: sa.Row[Any] | None) -> int:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from gateway import inbox_events
 from gateway.app import GRACE, Server, address, config, create_app, listen
 from gateway.inbox_events import LIST, Watch, _is_news
 from gateway.signing_in import SESSION
@@ -393,6 +394,34 @@ def test_pages_hear_of_what_is_new_by_one_look_for_all(make_home: Make) -> None:
             store.close()
 
     asyncio.run(run())
+
+
+def test_a_look_that_fails_is_made_again(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = talked(make_home)
+    real, asked = inbox_events._stamps, []
+
+    def stamps(home: Any, contacts: list[str]) -> Any:
+        asked.append(contacts)
+        if len(asked) < 3:
+            raise ValueError("who would have thought")
+        return real(home, contacts)
+
+    monkeypatch.setattr(inbox_events, "_stamps", stamps)
+
+    async def run() -> None:
+        store = Store(stage.path, lambda: stage.now)
+        watch = Watch(store, every=0.02)
+        try:
+            with watch.joined("c1"):
+                stream = watch.stream("c1")
+                assert await anext(stream) == "retry: 3000\n\n"
+                assert (await asyncio.wait_for(anext(stream), 10)).startswith("event: mark")
+                watch.end()
+        finally:
+            store.close()
+
+    asyncio.run(run())
+    assert len(asked) >= 3
 
 
 def test_a_list_is_told_of_replies_at_once_and_of_sending_now_and_then() -> None:

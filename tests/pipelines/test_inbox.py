@@ -118,7 +118,7 @@ def test_it_goes_in_silent_hours_past_caps_and_before_everything_else(make_home)
     stage.run()
     assert stage.states() == {"held": 3}
     stage.answers("c1", **HELLO).answers("c1", "a2", **HELLO).turn()
-    assert len(stage.send()) == 2
+    assert len(stage.send() + stage.send()) == 2
     assert stage.states() == {"accepted": 2, "held": 3}
 
 
@@ -224,3 +224,11 @@ def test_one_that_estafette_fails_on_keeps_no_other_from_going_out(stage, monkey
     assert "who would have thought" in stage.value("SELECT reason FROM quarantine")
     stage.turn()
     assert stage.states() == {"accepted": 1}
+
+
+def test_two_answers_to_one_person_go_one_after_the_other(stage):
+    stage.answers("c1", text="Un").answers("c1", "a2", text="Deux").answers("c2", "a3", **HELLO).turn()
+    assert [one.id for one in stage.send()] == [1, 3]
+    assert [one.id for one in stage.send(unknown)] == [2]
+    stage.answers("c1", "a4", text="Trois").turn()
+    assert len(stage.send()) == 1
