@@ -134,7 +134,8 @@ class Campaign:
 
     def end(self, one: BaseProcess, number: signal.Signals = signal.SIGKILL) -> None:
         self.at = time.time()
-        os.kill(one.pid or 0, number)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(one.pid or 0, number)
 
     def start_gateway(self) -> None:
         self._gateway = FORKS.Process(target=gateway, args=(self.home, self.port))

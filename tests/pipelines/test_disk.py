@@ -144,7 +144,7 @@ def test_a_body_file_that_was_cut_short_shows_no_text_and_stops_no_publish(make_
 
 def test_half_a_file_of_a_crash_counts_nowhere(make_home, monkeypatch):
     stage = make_home()
-    written = pl.DataFrame.write_parquet
+    written = pl.LazyFrame.sink_parquet
 
     def half(self, path, **more):
         written(self, path, **more)
@@ -152,7 +152,7 @@ def test_half_a_file_of_a_crash_counts_nowhere(make_home, monkeypatch):
         raise FULL
 
     with monkeypatch.context() as patch:
-        patch.setattr(pl.DataFrame, "write_parquet", half)
+        patch.setattr(pl.LazyFrame, "sink_parquet", half)
         with pytest.raises(OSError, match="No space left"):
             stage.turn()
     assert list(stage.home.lake.root.rglob("*.parquet")) == []
