@@ -126,7 +126,8 @@ def test_what_a_proxy_by_our_settings_lets_in_and_what_it_does_not(outside: Outs
     (file,) = (outside.home / "landing" / "webhooks").glob("[!.]*")
     assert len(file.read_bytes()) > len(body)
     assert outside.ask("POST", "/webhooks/whatsapp", content=body, headers=signed(b"x")).status_code == 401
-    assert outside.ask("POST", "/api/events", content=b" " * 12_000_000).status_code in (401, 413)
+    # 502: the gateway refuses before it has read everything, and the proxy was still writing.
+    assert outside.ask("POST", "/api/events", content=b" " * 12_000_000).status_code in (401, 413, 502)
     assert outside.ask("GET", "/metrics").status_code == 404
     assert outside.ask("GET", "/healthz").json() == {"status": "ok"}
     assert outside.ask("GET", "/docs/api").status_code == 200
