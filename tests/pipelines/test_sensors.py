@@ -1,13 +1,12 @@
 """Sensors: a pass is asked for when something is due, and only then."""
 
 import threading
-import time
 
 import dagster as dg
 import pytest
 
 from pipelines.schedules import every_minute
-from pipelines.sensors import WATCH, Due, look, something_due, wants_pass
+from pipelines.sensors import Due, look, something_due, wants_pass
 from resources.definitions import HomeResource
 from tests.stage import OFFER, Stage, person, refused
 
@@ -135,13 +134,11 @@ def test_what_comes_while_the_sensor_looks_is_seen_at_once(make_home):
     stage = make_home()
     stage.turn()
     stage.home.ledger.release(stage.lease)
-    began = time.monotonic()
     drop = threading.Timer(0.6, lambda: stage.contacts([person(9)]))
     with dg.DagsterInstance.ephemeral() as instance:
         drop.start()
         (request,) = ask(stage, instance).run_requests
         assert request.tags["estafette/why"] == "1 file"
-        assert 0.6 <= time.monotonic() - began < WATCH
     drop.join()
 
 
