@@ -218,7 +218,7 @@ def answer_line(
     store: Store, home: "Home", contact: str, author: str, form: Mapping[str, str], t: Words
 ) -> tuple[str, bytes]:
     """The uuid and the line of an answer. NotSent: what is wrong with it."""
-    from resources.outbox import WINDOW, last_written
+    from resources.claim import WINDOW, last_written
 
     project = store.project(home)
     made, found = answer_of(form, contact, author, project.templates.values(), t)

@@ -19,7 +19,7 @@ class Action(StrEnum):
     final = "final"  # refused for good: record the code; the next message is not concerned
     retry_soon = "retry_soon"  # a fault on Meta's side: a few tries within minutes, then failed with this code
     not_sent = "not_sent"  # no byte of it was carried out: take the stamp back and try again
-    pair_slow = "pair_slow"  # too many to this person at once: wait 4^n seconds, for this person only
+    pair_slow = "pair_slow"  # too many to this person at once: wait some seconds, then longer, for this person only
     slow_down = "slow_down"  # too fast: lower the sender's pace, hold the message until it expires
     media_unreachable = "media_unreachable"  # the header's file can't be fetched: hold the message until it expires
     marketing_cap = "marketing_cap"  # Meta protects this person: failed, and no marketing to them for 24 hours

@@ -17,7 +17,7 @@ from pipelines.messaging_limit import keep_messaging_limit, place_is_free
 from pipelines.silence import AWAKE, expiry, rule_of, times_of
 from resources.home import Home
 from resources.ledger import US, Lease, chunks, mark_dirty
-from resources.outbox import skip
+from resources.skipping import skip
 
 MEDIA_AGAIN = 60 * US
 """Microseconds (wall) after which media that could not be fetched are looked at again."""

@@ -19,10 +19,10 @@ from journey.rows import bad_frame
 from journey.steps import MessageStep
 from pipelines.plan import decided, write
 from pipelines.rendering import ARRIVED
+from resources.claim import INBOX
 from resources.containing import reaches_further, unforeseen
 from resources.home import Home
 from resources.ledger import BULK, Lease
-from resources.outbox import INBOX
 from resources.quarantine import put_aside
 from resources.tables import answer as answers
 

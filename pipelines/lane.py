@@ -31,8 +31,9 @@ from journey.pacing import LATE, WINDOW, Leave, Pacer
 from journey.problems import LeaseLost, LedgerError
 from journey.render import with_callback
 from resources.bodies import Bodies
+from resources.claim import Claimed, retry_within
 from resources.ledger import LEASE_SECONDS, US, Lease, Ledger
-from resources.outbox import Claimed, Outbox, Settled, Turn, retry_within
+from resources.outbox import Outbox, Settled, Turn
 from resources.posting import CONNECTIONS, POST_TIMEOUT, Sender
 
 TURN = 0.1

@@ -15,9 +15,9 @@ from journey.clock import show_duration, to_us
 from journey.draws import drawn
 from journey.steps import FrequencyCap, MessageStep, TemplateMessage
 from journey.words import SkipReason
+from resources.claim import WINDOW, last_written
 from resources.home import Home
 from resources.ledger import select_in
-from resources.outbox import WINDOW, last_written
 
 MARKETING = "MARKETING"
 FEW = 50_000

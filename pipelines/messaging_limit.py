@@ -13,9 +13,9 @@ import polars as pl
 import sqlalchemy as sa
 
 from journey.clock import to_us
+from resources.claim import INBOX, highest
 from resources.home import Home
 from resources.ledger import Lease, chunks, mark_dirty
-from resources.outbox import INBOX, highest
 from resources.reached import COUNTS, count_anew, forget, hold, limited, people_of
 from resources.tables import campaign as campaigns
 from resources.tables import portfolio as portfolios

@@ -12,7 +12,7 @@ from journey.clock import to_us
 from journey.words import SkipReason
 from resources.home import Home
 from resources.ledger import Lease, chunks
-from resources.outbox import skip
+from resources.skipping import skip
 
 _WAITING = "SELECT id, contact_id, phone FROM message WHERE state IN ('planned', 'held')"
 _SCHEMA = {"id": pl.Int64, "contact_id": pl.String, "planned": pl.String}

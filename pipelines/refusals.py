@@ -1,7 +1,7 @@
 """Refusals: who may not be messaged, whatever the message: consent, dead phones, Meta's own cap, the United States.
 
-What belongs here: looks into the ledger, as expressions over a frame of people. Consent is looked at again when a
-message is claimed (`resources.outbox`).
+What belongs here: looks into the ledger, as expressions over a frame of people. Which reason is said where several
+apply is `journey.refusing`. Consent is looked at again when a message is claimed (`resources.claim`).
 """
 
 from datetime import datetime, timedelta
@@ -11,8 +11,9 @@ import phonenumbers
 import polars as pl
 
 from journey.clock import to_us
-from journey.codes import MARKETING_CAP, UNDELIVERABLE
-from journey.words import Scope, SkipReason
+from journey.codes import MARKETING_CAP
+from journey.refusing import REFUSALS, Why
+from journey.words import Scope
 from resources.home import Home
 
 DAY = timedelta(hours=24)
@@ -21,7 +22,8 @@ FEW = 100_000
 
 
 def refusals(home: Home, people: pl.DataFrame, now: datetime) -> list[pl.Expr | pl.Series]:
-    """refusal, refusal_detail, refusal_marketing_only: consent and what Meta said of this person before."""
+    """Consent and what Meta said of each person before: refusal and refusal_detail, whatever the message is;
+    marketing_refusal and marketing_refusal_detail, where it is marketing."""
     scopes = _scopes(home, people)
     unreachable = _of(home, "SELECT phone FROM unreachable WHERE true", "phone", people["phone"])
     capped = _of(
@@ -37,28 +39,26 @@ def refusals(home: Home, people: pl.DataFrame, now: datetime) -> list[pl.Expr | 
     def scope(value: Scope) -> pl.Expr:
         return ((by_contact == value) | (by_phone == value) | (pl.col("opt_out_scope") == value)).fill_null(False)
 
-    not_in = ~pl.col("opted_in").fill_null(default) | scope(Scope.file)
-    is_unreachable = pl.col("phone").is_in(unreachable).fill_null(False)
-    is_capped = pl.col("contact_id").is_in(capped)
-    chosen = (
-        pl.when(scope(Scope.all)).then(pl.lit(SkipReason.opted_out.value))
-        .when(not_in).then(pl.lit(SkipReason.not_opted_in.value))
-        .when(is_unreachable).then(pl.lit(SkipReason.invalid_phone.value))
-        .when(scope(Scope.marketing)).then(pl.lit(SkipReason.opted_out.value))
-        .when(is_capped).then(pl.lit(SkipReason.meta_marketing_cap.value))
-    )  # fmt: skip
-    detail = (
-        pl.when(scope(Scope.all)).then(pl.lit("opted out of everything"))
-        .when(not_in).then(pl.lit("no opt-in"))
-        .when(is_unreachable).then(pl.lit(f"Meta said {UNDELIVERABLE} of this phone"))
-        .when(scope(Scope.marketing)).then(pl.lit("opted out of marketing"))
-        .when(is_capped).then(pl.lit(f"Meta said {MARKETING_CAP} of this person in the last 24 hours"))
-    )  # fmt: skip
-    only = ~(scope(Scope.all) | not_in | is_unreachable)
+    applies = {
+        Why.stopped_all: scope(Scope.all),
+        Why.stopped_marketing: scope(Scope.marketing),
+        Why.not_opted_in: ~pl.col("opted_in").fill_null(default) | scope(Scope.file),
+        Why.unreachable: pl.col("phone").is_in(unreachable).fill_null(False),
+        Why.capped: pl.col("contact_id").is_in(capped),
+    }
+
+    def said(what: str, *, marketing: bool) -> pl.Expr:
+        return pl.coalesce(
+            pl.when(applies[why]).then(pl.lit(str(getattr(refusal, what))))
+            for why, refusal in REFUSALS.items()
+            if marketing or not refusal.marketing
+        )
+
     return [
-        chosen.otherwise(None).alias("refusal"),
-        detail.otherwise(None).alias("refusal_detail"),
-        only.alias("refusal_marketing_only"),
+        said("reason", marketing=False).alias("refusal"),
+        said("detail", marketing=False).alias("refusal_detail"),
+        said("reason", marketing=True).alias("marketing_refusal"),
+        said("detail", marketing=True).alias("marketing_refusal_detail"),
     ]
 
 

@@ -16,6 +16,7 @@ from journey.locales import language_of
 from journey.marks import LABEL, LINK
 from journey.message_spec import MessageSpec, TextSpec, needs
 from journey.problems import ProjectError
+from journey.refusing import REFUSALS
 from journey.render import E164, render
 from journey.steps import LanguageByContact, MessageStep, TemplateMessage, TextMessage
 from journey.template import Template
@@ -131,16 +132,16 @@ def _unserved(part: pl.DataFrame, detail: str, *, missing: bool) -> pl.DataFrame
     """People for whom there is no template; `detail` says why."""
     reason = SkipReason.template_language_missing if missing else SkipReason.template_not_approved
     called = pl.col("phone").str.contains(E164).fill_null(False)
-    refused = pl.col("refusal").is_not_null()
+    refused = pl.col("marketing_refusal").is_not_null()  # its category is not known
     return _planned(
         part.with_columns(
             skip_reason=pl.when(refused)
-            .then("refusal")
+            .then("marketing_refusal")
             .when(~called)
             .then(pl.lit(SkipReason.invalid_phone.value))
             .otherwise(pl.lit(reason.value)),
             skip_detail=pl.when(refused)
-            .then("refusal_detail")
+            .then("marketing_refusal_detail")
             .when(~called)
             .then(pl.lit("the phone is missing or not E.164 with +"))
             .otherwise(pl.lit(detail)),
@@ -155,12 +156,13 @@ def _part(home: Home, part: pl.DataFrame, spec: MessageSpec) -> pl.DataFrame:
     bodies = render(spec, part, default_timezone=home.project.settings.timezone)
     marketing = template.category == MARKETING
     us = is_us(bodies.get_column("phone")) if marketing else pl.Series([False] * bodies.height)
-    refused = pl.col("refusal").is_not_null() & (pl.lit(marketing) | ~pl.col("refusal_marketing_only"))
+    refusal = "marketing_refusal" if marketing else "refusal"
+    refused = pl.col(refusal).is_not_null()
     invalid = pl.col("skip_reason") == SkipReason.invalid_phone
     held = None if template.approved else SkipReason.template_not_approved.value
     settled = bodies.with_columns(us=us).with_columns(
         pl.when(refused)
-        .then("refusal")
+        .then(refusal)
         .when(invalid)
         .then("skip_reason")
         .when("us")
@@ -168,7 +170,7 @@ def _part(home: Home, part: pl.DataFrame, spec: MessageSpec) -> pl.DataFrame:
         .otherwise("skip_reason")
         .alias("skip_reason"),
         pl.when(refused)
-        .then("refusal_detail")
+        .then(f"{refusal}_detail")
         .when(invalid)
         .then("skip_detail")
         .when("us")
@@ -198,9 +200,9 @@ def _texts(home: Home, campaign: Campaign, message: TextMessage, group: pl.DataF
     people = with_contacts(home, group, wanted_by(message, [spec]))
     people = people.with_columns(refusals(home, people, now))
     bodies = render(spec, people, default_timezone=home.project.settings.timezone)
-    refused = pl.col("refusal").is_not_null() & ~pl.col("refusal_marketing_only")
+    refused = pl.col("refusal").is_not_null()
     if campaign.by_hand:
-        refused = refused & (pl.col("refusal") == SkipReason.opted_out)
+        refused = refused & pl.col("refusal").is_in([one.reason.value for one in REFUSALS.values() if one.by_hand])
     settled = bodies.with_columns(
         pl.when(refused).then("refusal").otherwise("skip_reason").alias("skip_reason"),
         pl.when(refused).then("refusal_detail").otherwise("skip_detail").alias("skip_detail"),

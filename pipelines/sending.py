@@ -13,9 +13,10 @@ from journey.clock import to_us
 from journey.pacing import A_LANE
 from journey.problems import CloudApiError
 from pipelines.lane import Lane, LaneJob, LaneReport
+from resources.claim import backlog
 from resources.home import Home
 from resources.ledger import US, holder_name
-from resources.outbox import LANES, backlog, lane_name, recover
+from resources.outbox import LANES, lane_name, recover
 
 AGAIN = 30.0
 """Seconds until a lane is started again where the last one could not reach the Cloud API, or Meta took nothing."""

@@ -15,10 +15,10 @@ from journey.clock import to_us
 from pipelines.dead_runs import end_dead_runs
 from pipelines.dispatch import RUN_SECONDS
 from pipelines.holding import wait_is_over
+from resources.claim import backlog
 from resources.definitions import PASS, HomeResource
 from resources.home import Home
 from resources.ledger import US
-from resources.outbox import backlog
 
 LINGER = 120.0
 """Seconds (wall) that a daemon's pass goes on looking, a turn a second, after the last work: a trigger within that time

@@ -22,7 +22,7 @@ from resources.consents import apply_consent
 from resources.home import Home
 from resources.leaving import leave
 from resources.ledger import Lease, chunks, select_in
-from resources.outbox import skip
+from resources.skipping import skip
 from resources.whatsapp_ids import people_of
 
 ANSWERS = 1_000

@@ -1,62 +1,38 @@
-"""The outbox: which messages may go out now, and what became of each.
+"""The outbox: what became of each message that was to go out, and what follows from it.
 
 What belongs here: the statements of the sending protocol. One `turn` is one commit: outcomes in, then claim and stamp
-the next few. The stamp (`attempted`) is on disk before the POST, so that a crash leaves a message `unknown` and never
-sends it twice. The claim looks at priority, due time, silent hours, campaign, sender, template and consent, so that
-STOP and `stop` hold within a turn. The loop that posts is `pipelines.lane`; what Meta's codes ask for is
+the next few (`resources.claim`). The stamp (`attempted`) is on disk before the POST, so that a crash leaves a message
+`unknown` and never sends it twice. The loop that posts is `pipelines.lane`; what Meta's codes ask for is
 `journey.codes`.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
-from journey.codes import MARKETING_CAP, MARKETING_STOPPED, UNDELIVERABLE, Action
+from journey.codes import MARKETING_STOPPED, UNDELIVERABLE, Action
 from journey.outcome import Outcome
 from journey.pacing import faster, slowed_below, slower
-from journey.words import Scope, SkipReason
+from journey.words import SkipReason
 from resources import coupons, hold, reached, spending, statuses
+from resources.claim import INBOX, Claimed, Share, claim
 from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 
-INBOX = ""
-"""The campaign of what people send by hand: nothing stops it but a stopped sender."""
-
 RETRY_SECONDS = (2.0, 10.0, 40.0)
 """Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
 
-WINDOW = timedelta(hours=24)
-"""The customer service window: free text goes out so long after the person's last message to the sender."""
-
-CAPPED = timedelta(hours=24)
-"""So long Meta's own cap (131049) keeps other marketing from a person."""
-
-TRANSACTIONAL, ANY_PRIORITY = 0, 99
-
-PAIR_SECONDS = 4.0
-PAIR_LONGEST = 256.0
-"""131056: 4^n seconds for that person, as Meta asks; capped, because the message expires by itself."""
-
+PAIR_SECONDS = (6.0, 6.0, 16.0, 64.0, 256.0)
+"""131056: waits (wall) for that person. Meta asks for 4^n seconds, and takes one message in six from the same number: a
+try that comes sooner is refused for certain. The last holds for all that follow, because the message expires by
+itself."""
 
 LANES = "send:"
 """What the leases of lanes begin with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A message that is stamped and must now be posted, or handed back."""
-
-    id: int
-    uid: int
-    copy: int
-    body_file: int
-    body_row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +53,6 @@ class Turn:
     skipped: int
 
 
-# No wait is longer than ten minutes (wall): one that ends later began before the clock was set back.
-_MAY_NOW = "m.not_before NOT BETWEEN ? + 1 AND ? + 600000000"
-_CANDIDATES = f"""
-SELECT m.priority, m.due_at, m.id, m.uid, m.copy, m.category, m.body_file, m.body_row, m.expires_at, m.held_why,
-       m.campaign, m.kind, m.contact_id, m.phone, m.price, m.currency, m.window_until,
-       sc.scope AS contact_scope, sp.scope AS phone_scope,
-       m.campaign = '' AND m.kind = 'text' AS by_hand, u.phone IS NOT NULL AS unreachable,
-       m.category = 'MARKETING' AND EXISTS (SELECT 1 FROM message x
-         WHERE x.error_code = 131049 AND x.contact_id = m.contact_id AND x.failed_at > ?) AS capped
-FROM message m
-LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
-LEFT JOIN suppression sc ON sc.subject = 'contact:' || m.contact_id
-LEFT JOIN suppression sp ON sp.subject = 'phone:' || m.phone
-LEFT JOIN unreachable u ON u.phone = m.phone
-WHERE m.sender = ? AND m.campaign = ? AND m.state = 'planned' AND m.priority <= ? AND m.due_at <= ?
-  AND {_MAY_NOW} AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL AND m.share % ? = ?
-ORDER BY m.priority, m.due_at, m.id
-LIMIT ?
-"""
-_CLAIMABLE = """
-FROM (SELECT name FROM campaign WHERE live AND stopped_at IS NULL UNION ALL SELECT '') c
-CROSS JOIN message m ON m.campaign = c.name
-LEFT JOIN template_hold h ON h.name = m.template AND h.language = m.language
-WHERE m.sender = ? AND m.state = 'planned' AND m.priority <= ? AND m.due_at <= ?
-  AND (m.quiet_at IS NULL OR m.quiet_at > ?) AND h.name IS NULL"""
-_STAMP = """UPDATE message SET state = 'attempted', attempted_at = ?, attempted_wall = ?, lane = ?, held_why = NULL
-  WHERE id = ?"""
 _HAND_BACK = (
     "UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL, not_before = ?"
     " WHERE id = ? AND state = 'attempted'"
@@ -133,8 +82,8 @@ class Outbox:
 
     def __init__(self, ledger: Ledger, lease: Lease, sender: str, share: int, shares: int, ceiling: float) -> None:
         self.ledger, self.lease, self.sender = ledger, lease, sender
-        self.share, self.shares, self.ceiling = share, shares, ceiling
-        self._lane = f"{lease.name}#{lease.token}"
+        self.shares, self.ceiling = shares, ceiling
+        self._mine = Share(sender, share, shares, f"{lease.name}#{lease.token}")
 
     def turn(self, settled: Sequence[Settled], want: int, now: int, wall: int) -> Turn:
         """One commit: outcomes in, then claim and stamp at most `want`. `now` and `wall` in microseconds since 1970.
@@ -151,137 +100,8 @@ class Outbox:
             claimed: list[Claimed] = []
             skipped = 0
             if want > 0 and stopped is None:
-                claimed, skipped = self._claim(tx, want, state, now, wall)
+                claimed, skipped = claim(tx, self._mine, state, want, now, wall)
         return Turn(tuple(claimed), pace / self.shares, stopped, skipped)
-
-    def _claim(
-        self, tx: sa.Connection, want: int, sender: sa.Row[Any] | None, now: int, wall: int
-    ) -> tuple[list[Claimed], int]:
-        budgets, reach = self._budgets(tx, now), reached.reach_of(tx, sender, want, now)
-        rows = self._candidates(tx, budgets, want, highest(sender), now, wall)
-        if reach is not None:
-            reach.look_at(rows)
-        claimed, stamps = [], []
-        skips: list[tuple[int, SkipReason, str | None]] = []
-        answered = _being_answered(tx, rows)
-        for row in rows:
-            reason = _refusal(tx, row, self.sender, now)
-            if reason is not None:
-                skips.append((row.id, *reason))
-                continue
-            if row.campaign == INBOX and row.contact_id in answered:
-                continue
-            budget = budgets[row.campaign]
-            if budget is not None and budget.spent:
-                continue
-            if reach is not None and not reach.admits(row):
-                continue
-            if budget is not None:
-                budget.take(row.price, row.currency)
-            if row.campaign == INBOX:
-                answered.add(row.contact_id)
-            stamps.append((now, wall, self._lane, row.id))
-            claimed.append(Claimed(row.id, row.uid, row.copy, row.body_file, row.body_row))
-        if stamps:
-            tx.exec_driver_sql(_STAMP, stamps)
-            mark_dirty(tx, "message", [c.id for c in claimed])
-        if skips:
-            skip(tx, skips, now)
-        if reach is not None:
-            reach.write()
-        return claimed, len(skips)
-
-    def _budgets(self, tx: sa.Connection, now: int) -> dict[str, spending.Budget | None]:
-        """The campaigns that may send, and the inbox, each with what it may cost (None: anything). One that has cost
-        more is stopped; one whose messages on the way may take it there waits for what becomes of them."""
-        running = sa.select(campaigns).where(campaigns.c.live, campaigns.c.stopped_at.is_(None))
-        found: dict[str, spending.Budget | None] = {INBOX: None}
-        for row in tx.execute(running).all():
-            budget = spending.budget_of(tx, row)
-            if budget is None or not spending.stop_overspent(tx, row, budget, now):
-                found[row.name] = budget
-        return found
-
-    def _candidates(
-        self, tx: sa.Connection, names: Collection[str], want: int, most: int, now: int, wall: int
-    ) -> list[sa.Row[Any]]:
-        """The next `want` of all campaigns in `names`, in the order of all: priority (up to `most`), due time, id."""
-        rows: list[sa.Row[Any]] = []
-        capped = now - CAPPED // timedelta(microseconds=1)
-        for name in names:
-            params = (capped, self.sender, name, most, now, wall, wall, now, self.shares, self.share, want)
-            rows += tx.exec_driver_sql(_CANDIDATES, params).all()
-        return sorted(rows, key=lambda row: (row.priority, row.due_at, row.id))[:want]
-
-
-def _being_answered(tx: sa.Connection, rows: Sequence[sa.Row[Any]]) -> set[str]:
-    """To whom an answer of the inbox is on its way: the next one waits, so that a conversation keeps its order."""
-    if not any(row.campaign == INBOX for row in rows):
-        return set()
-    query = f"SELECT contact_id FROM message WHERE state = 'attempted' AND campaign = '{INBOX}'"
-    return {str(one) for one in tx.exec_driver_sql(query).scalars()}
-
-
-def highest(sender: sa.Row[Any] | None) -> int:
-    """Up to which priority a sender's messages may go out now: while its bulk rests, what is transactional."""
-    return TRANSACTIONAL if sender is not None and sender.paused_at is not None else ANY_PRIORITY
-
-
-def _refusal(tx: sa.Connection, row: sa.Row[Any], sender: str, now: int) -> tuple[SkipReason, str | None] | None:
-    """Why a message that is next may not go out after all."""
-    for scope in (row.contact_scope, row.phone_scope):
-        if scope == Scope.file and not row.by_hand:
-            return SkipReason.not_opted_in, "withdrawn by a contact file after the message was planned"
-        if scope == Scope.all or (scope == Scope.marketing and row.category == "MARKETING"):
-            return SkipReason.opted_out, f"opted out of {scope} after the message was planned"
-    if row.unreachable and not row.by_hand:
-        return SkipReason.invalid_phone, f"Meta said {UNDELIVERABLE} of this phone"
-    if row.capped:
-        return SkipReason.meta_marketing_cap, f"Meta said {MARKETING_CAP} of this person after the message was planned"
-    if row.window_until is not None and row.window_until <= now:
-        width = WINDOW // timedelta(microseconds=1)  # it may have been opened again since
-        if last_written(tx, [row.contact_id], sender).get(row.contact_id, 0) + width <= now:
-            return SkipReason.outside_service_window, f"the 24 hours after the last message to {sender} are over"
-    if int(row.expires_at) < now:
-        return (SkipReason(row.held_why) if row.held_why in set(SkipReason) else SkipReason.too_late), "held too long"
-    return None
-
-
-def last_written(tx: sa.Connection, contact_ids: Sequence[str], sender: str) -> dict[str, int]:
-    """When each of these contacts last wrote to a sender (microseconds); who never did is left out."""
-    rows = select_in(
-        tx,
-        "SELECT contact_id, max(replied_at) AS wrote_at FROM reply WHERE contact_id IN :ids AND sender = :sender"
-        " GROUP BY contact_id",
-        contact_ids,
-        sender=sender,
-    )
-    return {str(row.contact_id): int(row.wrote_at) for row in rows}
-
-
-def skip(tx: sa.Connection, rows: Sequence[tuple[int, SkipReason, str | None]], now: int) -> None:
-    """Planned messages that will not be sent: (message id, reason, detail). Their participants are looked at now.
-
-    One that a lane has stamped meanwhile goes out and is no skip.
-    """
-    last = "SELECT COALESCE(max(id), 0) FROM skip"
-    before = int(tx.exec_driver_sql(last).scalar_one())
-    tx.exec_driver_sql(
-        "INSERT INTO skip (participant_id, campaign, step, visit, contact_id, reason, detail, message_id, skipped_at)"
-        " SELECT participant_id, campaign, step, visit, contact_id, ?, ?, id, ? FROM message WHERE id = ?"
-        " AND state IN ('planned', 'held') ON CONFLICT DO NOTHING",
-        [(reason.value, detail, now, message_id) for message_id, reason, detail in rows],
-    )
-    ids = [message_id for message_id, _, _ in rows]
-    tx.exec_driver_sql(
-        "UPDATE message SET state = 'skipped', held_why = NULL WHERE id = ? AND state IN ('planned', 'held')",
-        [(message_id,) for message_id in ids],
-    )
-    skipped = select_in(tx, "SELECT id FROM message WHERE state = 'skipped' AND id IN :ids", ids)
-    coupons.give_back(tx, [int(row.id) for row in skipped])
-    mark_dirty(tx, "message", ids)
-    mark_dirty(tx, "skip", range(before + 1, int(tx.exec_driver_sql(last).scalar_one()) + 1))
-    statuses.wake(tx, ids, now)
 
 
 def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int, wall: int) -> None:
@@ -370,19 +190,23 @@ def _try_again(
     counter = "pair_tries" if pair else "tries"
     found = select_in(tx, f"SELECT id, {counter} AS tries FROM message WHERE id IN :ids", [i for i, _ in outcomes])
     tries = {r.id: int(r.tries) for r in found}
-    over: list[int] = []
+    later: list[tuple[object, ...]] = []
+    over: list[tuple[int, Outcome]] = []
     for i, outcome in outcomes:
         tried = tries.get(i, 0)
         if pair:
-            wait = min(PAIR_LONGEST, PAIR_SECONDS**tried)
+            wait = PAIR_SECONDS[min(tried, len(PAIR_SECONDS) - 1)]
         elif tried < len(RETRY_SECONDS):
             wait = RETRY_SECONDS[tried]
         else:
-            _fail(tx, [(i, outcome)], now)
-            over.append(i)
+            over.append((i, outcome))
             continue
-        tx.exec_driver_sql(_LATER, (not pair, pair, wall + int(wait * US), outcome.code, outcome.title, i))
-    return over
+        later.append((not pair, pair, wall + int(wait * US), outcome.code, outcome.title, i))
+    if later:
+        tx.exec_driver_sql(_LATER, later)
+    if over:
+        _fail(tx, over, now)
+    return [i for i, _ in over]
 
 
 def _slow_down(tx: sa.Connection, sender: str, ids: Sequence[int], now: int, wall: int) -> None:
@@ -422,7 +246,8 @@ def _of_inbox(tx: sa.Connection, ids: Sequence[int]) -> set[int]:
 
 
 def _hold_templates(tx: sa.Connection, ids: Sequence[int], status: str, code: int | None, now: int) -> None:
-    for row in select_in(tx, "SELECT DISTINCT template, language FROM message WHERE id IN :ids", ids):
+    templates = "SELECT DISTINCT template, language FROM message WHERE template IS NOT NULL"
+    for row in select_in(tx, f"{templates} AND id IN :ids", ids):
         tx.exec_driver_sql(
             "INSERT INTO template_hold (name, language, status, code, changed_at) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (name, language) DO UPDATE SET status = excluded.status, code = excluded.code",
@@ -443,38 +268,6 @@ def recover(ledger: Ledger, wall: int, now: int, lease: Lease | None = None) -> 
         statuses.wake(tx, ids, now)
         mark_dirty(tx, "message", ids)
     return len(ids)
-
-
-def backlog(ledger: Ledger, now: int, wall: int, names: Collection[str] | None = None) -> dict[str, int]:
-    """How many messages could be claimed now, by sender (counted up to 100,000 each: more makes no difference).
-
-    `names`: only these senders; those that are stopped are left out, and bulk that rests.
-    """
-    with ledger.read() as tx:
-        if hold.held(tx) is not None:
-            return {}
-        running = tx.execute(sa.select(senders).where(senders.c.stopped_at.is_(None))).all()
-        return {
-            row.name: int(
-                tx.exec_driver_sql(
-                    f"SELECT count(*) FROM (SELECT 1 {_CLAIMABLE} AND {_MAY_NOW} LIMIT 100000)",
-                    (row.name, highest(row), now, now, wall, wall),
-                ).scalar_one()
-            )
-            for row in running
-            if names is None or row.name in names
-        }
-
-
-def retry_within(ledger: Ledger, sender: str, share: int, shares: int, now: int, until: int) -> bool:
-    """Whether a message of a share is to be tried (again) until `until` (wall)."""
-    with ledger.read() as tx:
-        most = highest(tx.execute(sa.select(senders).where(senders.c.name == sender)).one_or_none())
-        row = tx.exec_driver_sql(
-            f"SELECT 1 {_CLAIMABLE} AND m.share % ? = ? AND m.not_before <= ? LIMIT 1",
-            (sender, most, now, now, shares, share, until),
-        ).one_or_none()
-        return row is not None and hold.held(tx) is None
 
 
 def send_again(tx: sa.Connection, ids: Sequence[int], now: int) -> None:

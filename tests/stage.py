@@ -16,9 +16,10 @@ from journey.codes import Action, explain
 from journey.outcome import Outcome
 from pipelines.audiences import add_occurrence
 from pipelines.turn import Turn, turn
+from resources.claim import Claimed
 from resources.home import Clock, Home
 from resources.ledger import US, Lease
-from resources.outbox import Claimed, Outbox, Settled
+from resources.outbox import Outbox, Settled
 
 NOON = datetime.fromisoformat("2026-12-01T12:00:00+00:00")
 NUMBER = "106540352242922"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from journey.outcome import Outcome
-from resources.outbox import Claimed
+from resources.claim import Claimed
 from tests.gateway.test_campaigns import publish
 from tests.stage import OFFER, Outcomes, Stage, accepted, person, refused, template
 

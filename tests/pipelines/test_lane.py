@@ -179,7 +179,10 @@ def test_a_fault_of_metas_that_stays_fails_the_message_with_its_code(
     assert len(box.messages(to=FIRST)) == 3
 
 
-def test_too_many_to_one_person_waits_for_that_person_only(home: Path, box: Box) -> None:
+def test_too_many_to_one_person_waits_for_that_person_only(
+    home: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "PAIR_SECONDS", (1.0,))
     box.faults({"kind": "error", "code": 131056, "to": FIRST, "next": 1})
     send(home)
     assert states(home) == {"accepted": 30}

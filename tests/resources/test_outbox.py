@@ -5,8 +5,9 @@ import pytest
 from journey.codes import Action
 from journey.outcome import Outcome
 from journey.problems import LeaseLost
-from resources import outbox as outbox_module
-from resources.outbox import Outbox, Settled, backlog, lane_name, recover
+from resources import claim as claim_module
+from resources.claim import backlog
+from resources.outbox import Outbox, Settled, lane_name, recover
 from tests.stage import NOON, OFFER, accepted, person, refused, unknown
 
 SECOND = OFFER.replace("name: offer", "name: second")
@@ -116,6 +117,40 @@ def test_consent_is_looked_at_again_when_a_message_is_claimed(make_home, subject
     assert stage.states() == {"attempted": 2, "skipped": 1}
 
 
+# What is in force of each contact and their phone, and what is said for marketing and for others.
+SEVERAL = {
+    "c0": (("contact", "file"), ("phone", "all"), "opted_out", "opted_out"),
+    "c1": (("contact", "all"), ("phone", "file"), "opted_out", "opted_out"),
+    "c2": (("contact", "file"), ("phone", "marketing"), "opted_out", "not_opted_in"),
+    "c3": (("contact", "marketing"), ("phone", "file"), "opted_out", "not_opted_in"),
+    "c4": (("contact", "file"), ("phone", "unreachable"), "not_opted_in", "not_opted_in"),
+    "c5": (("contact", "marketing"), ("phone", "unreachable"), "opted_out", "invalid_phone"),
+}
+
+
+@pytest.mark.parametrize("when", ["planned", "claimed"])
+@pytest.mark.parametrize("category", ["MARKETING", "UTILITY"])
+def test_of_several_reasons_the_same_is_said_when_a_message_is_planned_and_when_it_is_claimed(
+    make_home, when, category
+):
+    campaign = OFFER if category == "MARKETING" else OFFER.replace("template: hello", "template: order")
+    stage = make_home(contacts=len(SEVERAL), campaigns=[campaign])
+    if when == "claimed":
+        stage.run()
+    for number, (contact, (*both, _, _)) in enumerate(SEVERAL.items()):
+        for of, scope in both:
+            if scope == "unreachable":
+                change(stage, "INSERT INTO unreachable VALUES (?, 131026, 1)", f"+336{number:08d}")
+            else:
+                subject = f"contact:{contact}" if of == "contact" else f"phone:+336{number:08d}"
+                change(stage, "INSERT INTO suppression VALUES (?, ?, 'x', 1)", subject, scope)
+    if when == "planned":
+        stage.run()
+    assert claim(stage, outbox_of(stage)) == []
+    said = dict(stage.rows("SELECT contact_id, reason FROM skip"))
+    assert said == {contact: row[2 if category == "MARKETING" else 3] for contact, row in SEVERAL.items()}
+
+
 def test_who_refuses_marketing_still_gets_what_is_none(make_home):
     stage = planned(make_home, campaigns=[OFFER.replace("template: hello", "template: order")])
     change(stage, "INSERT INTO suppression VALUES ('contact:c1', 'marketing', 'x', 1)")
@@ -171,7 +206,7 @@ def test_what_was_held_too_long_is_skipped_when_its_turn_comes(make_home):
 
 def test_a_message_that_a_lane_has_stamped_meanwhile_is_no_skip(make_home):
     from journey.words import SkipReason
-    from resources.outbox import skip
+    from resources.skipping import skip
 
     stage = planned(make_home, 2)
     claim(stage, outbox_of(stage), 1)
@@ -236,7 +271,7 @@ def test_a_message_that_went_in_the_end_shows_no_error(make_home):
     assert stage.rows("SELECT state, error_code, error_title FROM message") == [("accepted", None, None)]
 
 
-def test_the_waits_for_one_person_grow_fourfold(make_home):
+def test_the_waits_for_one_person_are_never_shorter_than_metas_six_seconds_and_grow(make_home):
     stage = planned(make_home, 1)
     outbox = outbox_of(stage)
     waits = []
@@ -245,7 +280,7 @@ def test_the_waits_for_one_person_grow_fourfold(make_home):
         settle(stage, outbox, (1, refused(131056)(None)))
         waits.append((stage.value("SELECT not_before FROM message") - int(stage.wall * US)) // US)
         stage.wall += waits[-1]
-    assert waits == [1, 4, 16, 64, 256, 256]
+    assert waits == [6, 6, 16, 64, 256, 256]
 
 
 def test_meta_unable_to_say_leaves_a_message_unknown_and_never_sends_it_again(make_home):
@@ -473,7 +508,7 @@ def test_the_claim_walks_the_queue_in_its_order_and_looks_up_what_else_it_asks(m
     stage = planned(make_home, 1)
     with stage.home.ledger.read() as tx:
         params = (0, "main", "offer", 99, stage.us, 0, 0, stage.us, 1, 0, 100)
-        plan = [str(row[-1]) for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {outbox_module._CANDIDATES}", params)]
+        plan = [str(row[-1]) for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {claim_module._CANDIDATES}", params)]
     assert plan[0] == "SEARCH m USING INDEX message_queue (sender=? AND campaign=? AND priority<?)"
     assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line], plan
     assert any("message_capped (contact_id=? AND failed_at>?)" in line for line in plan), plan
