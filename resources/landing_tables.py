@@ -18,10 +18,20 @@ from resources.landing import FileStat
 
 MOST_ROWS = 50_000_000
 MOST_ITEMS = 1_000
-"""Values that a column may have for each row, on average: lists of billions of nulls take no room in a file."""
+MOST_VALUES = 20_000_000
+"""Values that a column may have for each row, on average, and in one group of rows: lists of billions of nulls take no
+room in a file."""
 
 PART_BYTES = 256 << 20
-"""Bytes that are unfolded at once, as far as the file itself says."""
+PART_VALUES = 2_000_000
+"""Bytes and values in lists that are unfolded at once, as far as the file itself says."""
+
+MOST_TEXT = 1 << 30
+MOST_FOLDED = 100
+"""Bytes of text that a file may unfold to: so many, and a hundred times its own size. A text that a million rows share
+stands in it once."""
+
+COPIED = 64 << 20  # bytes of text that are copied at once
 
 
 class UnreadableTable(ValueError):
@@ -35,15 +45,26 @@ def table_rows(stat: FileStat, batch: int) -> Iterator[Rows]:
         with stat.path.open("rb") as file:
             yield from csv_rows(bounded_lines(file), batch)
         return
-    rows, size = measured(stat.path)
-    batch = max(1, min(batch, batch * PART_BYTES // max(size, 1)))
+    rows, size, values = measured(stat.path)
+    batch = max(1, min(batch, batch * PART_BYTES // max(size, 1), batch * PART_VALUES // max(values, 1)))
     scan = pl.scan_parquet(stat.path, glob=False)
+    left = MOST_TEXT + MOST_FOLDED * stat.size
     for start in range(0, max(rows, 1), batch):
-        yield _short(scan.slice(start, batch).collect(), start + 1)
+        frame = scan.slice(start, batch).collect()
+        lengths, long = _lengths(frame)
+        left -= int(lengths.sum())
+        if left < 0:
+            raise UnreadableTable("it unfolds to far more text than a file of its size may; split it, or write CSV")
+        place = 0
+        for length in _parts(lengths):
+            some = slice(place, place + length)
+            yield _short(frame[some], long[some], start + place + 1)
+            place += length
 
 
-def measured(path: Path, most: int = 100_000) -> tuple[int, int]:
-    """The rows of a Parquet file, and how many bytes `most` of them take unfolded. UnreadableTable: too much."""
+def measured(path: Path, most: int = 100_000) -> tuple[int, int, int]:
+    """The rows of a Parquet file, and how many bytes, and values in a column, `most` of them take unfolded.
+    UnreadableTable: too much."""
     try:
         told = pq.read_metadata(path)
     except pa.ArrowException as error:
@@ -52,30 +73,63 @@ def measured(path: Path, most: int = 100_000) -> tuple[int, int]:
         raise UnreadableTable(f"it has {told.num_columns:,} columns, and the most is {MOST_COLUMNS:,}")
     if told.num_rows > MOST_ROWS:
         raise UnreadableTable(f"it has {told.num_rows:,} rows, and the most is {MOST_ROWS:,}; split it")
-    largest = 0
+    largest = longest = 0
     for number in range(told.num_row_groups):
         group = told.row_group(number)
         for place in range(group.num_columns):
             column = group.column(place)
-            if column.num_values > MOST_ITEMS * max(group.num_rows, 1):
+            longest = max(longest, column.num_values * most // max(group.num_rows, most, 1))
+            if column.num_values > max(group.num_rows, min(MOST_VALUES, MOST_ITEMS * max(group.num_rows, 1))):
                 raise UnreadableTable(f"its column `{column.path_in_schema}` has {column.num_values:,} values in lists")
         largest = max(largest, group.total_byte_size * most // max(group.num_rows, most, 1))
-    return told.num_rows, largest
+    return told.num_rows, largest, longest
 
 
-def _short(frame: pl.DataFrame, first: int) -> Rows:
-    """The rows, without those that have a text longer than a cell of CSV may be: they are bad."""
-    lengths = [
-        pl.col(name).str.len_bytes() if kind == pl.String() else pl.col(name).cat.len_bytes()
-        for name, kind in frame.schema.items()
-        if isinstance(kind, pl.String | pl.Categorical | pl.Enum)
-    ]  # looked at before they are copied: all rows may point to one text
-    if not lengths:
-        return frame_rows(frame, first)
-    long = frame.select(pl.max_horizontal(lengths) > 4 * LONGEST_CELL).to_series().fill_null(False)
+def _lengths(frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """How many bytes the texts of each row have in all, and which rows have one (or a list of them) that is longer than
+    may be, which counts for nothing. Looked at before any is copied: all may be one and the same."""
+    found = [(pl.col(name), _length(pl.col(name), kind)) for name, kind in frame.schema.items()]
+    sizes = [length.cast(pl.Int64).fill_null(0) for _, length in found if length is not None]
+    if not sizes:
+        return pl.repeat(0, frame.height, dtype=pl.Int64, eager=True), pl.repeat(False, frame.height, eager=True)
+    told = frame.select(length=pl.sum_horizontal(sizes), long=pl.max_horizontal(sizes) > 4 * LONGEST_CELL)
+    return told.select(pl.when("long").then(0).otherwise("length")).to_series(), told["long"]
+
+
+def _length(column: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
+    """How many bytes a value takes as text, at least; None where that can't be much."""
+    if isinstance(kind, pl.String):
+        return column.str.len_bytes()
+    if isinstance(kind, pl.Categorical | pl.Enum):
+        return column.cat.len_bytes()
+    if isinstance(kind, pl.Binary):
+        return 2 * column.bin.size()
+    if isinstance(kind, pl.Array):
+        return _length(column.arr.to_list(), pl.List(kind.inner))
+    if isinstance(kind, pl.List):
+        inner = _length(pl.element(), kind.inner)  # type: ignore[arg-type]
+        items = column.list.len().cast(pl.Int64)
+        return items if inner is None else items + column.list.eval(inner.cast(pl.Int64)).list.sum()
+    if isinstance(kind, pl.Struct):
+        fields = [_length(column.struct.field(one.name), one.dtype) for one in kind.fields]  # type: ignore[arg-type]
+        known = [one.cast(pl.Int64).fill_null(0) for one in fields if one is not None]
+        return pl.sum_horizontal(known) if known else None
+    return None
+
+
+def _parts(lengths: pl.Series) -> Iterator[int]:
+    """How many rows to copy at once, one part after the other: one row, or rows of `COPIED` bytes in all."""
+    if lengths.is_empty():
+        yield 0
+        return
+    yield from (lengths.cum_sum() // COPIED).rle().struct.field("len").to_list()
+
+
+def _short(frame: pl.DataFrame, long: pl.Series, first: int) -> Rows:
+    """The rows, without those that have a text longer than a cell of CSV may be (`long`): they are bad."""
     if not long.any():
         return frame_rows(frame, first)
-    blank = pl.when(~long)
+    blank = pl.when(pl.lit(~long))
     kept = frame_rows(frame.select(blank.then(pl.col(name)).alias(name) for name in frame.columns), first)
     reason = f"a text in it is longer than {LONGEST_CELL:,} characters"
     bad = bad_frame([(first + place, reason, "") for place in long.arg_true()])

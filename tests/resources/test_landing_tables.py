@@ -93,6 +93,56 @@ def test_a_text_of_a_megabyte_in_every_row_costs_those_rows(make_home):
     assert stage.home.contacts.frame()["contact_id"].to_list() == ["c1", "c6"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([["x" * 10**5] * 10, ["y"]]),
+        pa.array([{"a": {"b": ["x" * 10**6]}}, {"a": {"b": []}}]),
+        pa.array([[1] * 600_000, None]),
+        pa.array([b"x" * 10**6, None]),
+    ],
+    ids=["texts", "nested", "numbers", "bytes"],
+)
+def test_a_list_of_a_megabyte_costs_its_row(make_home, odd):
+    stage = make_home(contacts=[person(1)])
+    parquet(stage, pa.table({"contact_id": ["c5", "c6"], "phone": ["0600000005", "0600000006"], "w": odd}))
+    (finding,) = aside(stage)
+    assert finding[:2] in {("contacts/bad.parquet", 1), ("contacts/bad.parquet", 0)}, "its row, or its file"
+    assert "c5" not in stage.home.contacts.frame()["contact_id"].to_list()
+
+
+def folded(rows: int, text: str) -> pa.Table:
+    """So many people who share one text, which stands in the file once."""
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+    lists = pa.ListArray.from_arrays(pa.array(range(rows + 1), pa.int32()), shared.cast(pa.string()))
+    phones = [f"06{n:08}" for n in range(rows)]
+    return pa.table({"contact_id": [f"c{n}" for n in range(rows)], "phone": phones, "w": lists})
+
+
+def test_texts_that_many_rows_share_are_copied_some_at_a_time(make_home, monkeypatch):
+    monkeypatch.setattr(landing_tables, "COPIED", 10_000)
+    stage = make_home(contacts=[])
+    parquet(stage, folded(50, "x" * 1_000))
+    assert aside(stage) == []
+    assert stage.home.contacts.count() == 50
+    path = stage.path / "landing/contacts/bad.parquet"
+    stat = next(one for one in stage.home.landing.files(["contacts"]) if one.path == path)
+    parts = [rows.height for rows in landing_tables.table_rows(stat, 100)]
+    assert sum(parts) == 50
+    assert max(parts) <= 10
+
+
+def test_a_file_that_unfolds_to_far_more_than_its_size_costs_itself(make_home, monkeypatch):
+    monkeypatch.setattr(landing_tables, "MOST_TEXT", 100_000)
+    monkeypatch.setattr(landing_tables, "MOST_FOLDED", 1)
+    stage = make_home(contacts=[person(1)])
+    parquet(stage, folded(5_000, "x" * 1_000))
+    ((file, line, reason),) = aside(stage)
+    assert (file, line) == ("contacts/bad.parquet", 0)
+    assert reason.startswith("the file can't be read: it unfolds to far more text")
+    assert stage.home.contacts.count() == 1
+
+
 def test_what_is_no_parquet_file_is_said_to_be_none(make_home):
     stage = make_home(contacts=[person(1)])
     (stage.path / "landing/contacts/bad.parquet").write_bytes(b"PAR1 and nothing else")
