@@ -5,7 +5,8 @@ What belongs here: the walk over pending files, and the transaction of each part
 
 Every part is safe to do again: a row that changes nothing writes nothing, so a crash in the middle of a CSV, whose
 cursor moves at its end only, costs the time of reading it again. A file whose exact content was read before (a copy, a
-file put in once more) is not read again: it must not undo what came after it.
+file that was renamed) is not read again, unless it is a new file and others came in between: a later file wins, also
+where it says again what an earlier one said.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,7 +46,7 @@ from resources.takeover import MOST, rename, rewrite
 Item = TypeVar("Item")
 
 BATCH = 100_000
-SMALL = 64 << 20  # bytes; a CSV up to this is kept in memory between its two readings
+SMALL = 64 << 20  # bytes; a CSV up to this is kept in memory between its two readings; Parquet may unfold to more
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +154,10 @@ class ContactIntake:
         taken = TakenFile(stat.kind, stat.name)
         with reading():
             copied = self.landing.copy_of(stat)
-        if copied is not None:
+        since = self.landing.stands(copied) if copied is not None else None
+        if copied is not None and since is not None:
             with self.contacts.ledger.write(self.lease) as tx:
-                self.landing.save(tx, copied, to_us(self.now))
+                self.landing.save(tx, copied, since)
             return replace(taken, again=True)
         if stat.form == "ndjson":
             for chunk in readable(self.landing.chunks(stat, wall, final)):
@@ -167,7 +169,7 @@ class ContactIntake:
             raise UnreadableFile(f"`{stat.path.suffix}` is no known ending; use .csv, .ndjson or .parquet")
         with reading():
             cursor = self.landing.whole(stat)
-        kept = list(self._parts(stat)) if stat.size <= SMALL else None
+        kept = list(self._parts(stat)) if stat.form == "csv" and stat.size <= SMALL else None
         types = self._types(kept if kept is not None else self._parts(stat))
         last: Rows | None = None
         for part in kept if kept is not None else self._parts(stat):

@@ -26,14 +26,14 @@ from resources import statuses
 from resources.ahead import ahead
 from resources.answering import match_again
 from resources.consents import apply_consent
-from resources.contact_intake import UnreadableFile, readable
+from resources.contact_intake import UnreadableFile, readable, set_aside
 from resources.containing import Line, line_by_line, reaches_further, unforeseen
 from resources.forget_landing import erase_messages
 from resources.forgotten import apart
 from resources.home import Home
 from resources.inbound import take_in_answers
 from resources.lake import LakeFile
-from resources.landing import FileStat
+from resources.landing import FileStat, LeadsElsewhere
 from resources.ledger import BULK, Lease, select_in
 from resources.numbers import take_in_numbers
 from resources.quarantine import put_aside, put_aside_in_bulk
@@ -85,6 +85,9 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
         except Exception as error:
             if reaches_further(error):
                 raise
+            if isinstance(error.__cause__, LeadsElsewhere):  # nobody looks at it again until it changes
+                taken.quarantined += set_aside(home.landing, stat, lease, now, error).quarantined
+                continue
             known = isinstance(error, UnreadableFile)
             reason = f"the file can't be read: {error}" if known else unforeseen(error)
             bad = pl.DataFrame({"line": [0], "reason": [reason], "raw": [""]})

@@ -51,7 +51,7 @@ def erase_from_landing(landing: Landing, person: Person, lease: Lease | None) ->
     for stat in landing.files(KINDS):
         with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
             _erase(landing, stat, person, lease, erased)
-    for path in _others(landing.root):
+    for path in (*_others(landing.root), *(one.path for one in landing.astray())):
         if names_in(path, person):
             erased.left.append(f"landing/{path.relative_to(landing.root).as_posix()}")
     finish(landing, lease)

@@ -6,6 +6,9 @@ takes them in; how files get here from the command line is `landing_import`.
 A file counts once it is complete: names with a dot in front, and folders, are passed over. NDJSON may grow. CSV and
 Parquet are read from their start whenever they change. A cursor is written in the transaction of the work it belongs
 to, so a crash between two chunks neither loses nor doubles one.
+
+A link counts where it leads to a file of the landing zone. One that leads elsewhere is never opened: whoever may put
+files here need not be somebody who may read the whole machine, and what can't be read is shown in the quarantine.
 """
 
 import os
@@ -111,6 +114,10 @@ def is_quiet(stat: FileStat, wall: float) -> bool:
     return abs(wall - stat.mtime_ns / 1e9) >= QUIET
 
 
+class LeadsElsewhere(OSError):
+    """A link in the landing zone to something outside it."""
+
+
 class Landing:
     """The landing zone of one home. `root` is landing/."""
 
@@ -119,6 +126,14 @@ class Landing:
 
     def files(self, kinds: Iterable[Kind] = KINDS) -> list[FileStat]:
         """Every complete file, by kind and name."""
+        return self._files(kinds, astray=False)
+
+    def astray(self, kinds: Iterable[Kind] = KINDS) -> list[FileStat]:
+        """Every link to a file that is not of the landing zone: never opened."""
+        return self._files(kinds, astray=True)
+
+    def _files(self, kinds: Iterable[Kind], *, astray: bool) -> list[FileStat]:
+        """Every complete file; or (`astray`) every link to a file elsewhere, as it stands here itself."""
         found: list[FileStat] = []
         for kind in kinds:
             try:
@@ -129,11 +144,27 @@ class Landing:
                 try:
                     if entry.name.startswith(".") or not entry.is_file():
                         continue
-                    stat = entry.stat()
+                    path = Path(entry.path)
+                    if (entry.is_symlink() and self._is_outside(kind, path)) is not astray:
+                        continue
+                    stat = entry.stat(follow_symlinks=not astray)
                 except FileNotFoundError:  # renamed or removed meanwhile
                     continue
-                found.append(FileStat(kind, entry.name, Path(entry.path), stat.st_ino, stat.st_size, stat.st_mtime_ns))
+                found.append(FileStat(kind, entry.name, path, stat.st_ino, stat.st_size, stat.st_mtime_ns))
         return sorted(found, key=lambda one: (one.kind, one.name))
+
+    def leads_elsewhere(self, stat: FileStat) -> bool:
+        """Whether it is a link that leads out of the landing zone. Its folders may be the operator's links."""
+        return stat.path.is_symlink() and self._is_outside(stat.kind, stat.path)
+
+    def _is_outside(self, kind: Kind, path: Path) -> bool:
+        there = path.resolve()
+        return not any(there.is_relative_to(one.resolve()) for one in (self.root, self.root / kind))
+
+    def _admit(self, stat: FileStat) -> None:
+        """LeadsElsewhere: it is not to be opened."""
+        if self.leads_elsewhere(stat):
+            raise LeadsElsewhere("it is a link to something outside the landing zone; put a copy of the file here")
 
     def cursors(self, kinds: Iterable[Kind] = KINDS, tx: sa.Connection | None = None) -> dict[tuple[str, str], Cursor]:
         """Every cursor, by (kind, name)."""
@@ -162,9 +193,10 @@ class Landing:
         return found
 
     def pending(self, wall: float, kinds: Iterable[Kind] = KINDS) -> list[FileStat]:
-        """The files with something to read, oldest first."""
+        """The files with something to read, oldest first; links that lead elsewhere too, until it was said of them."""
         listed = list(kinds)
-        return pending(self.files(listed), self.cursors(listed), wall)
+        every = self.files(listed) + self.astray(listed)
+        return pending(every, self.cursors(listed), wall)
 
     def save(self, tx: sa.Connection, cursor: Cursor, taken_at: int) -> None:
         """Write a cursor, in the transaction of what was read. `taken_at` in microseconds."""
@@ -185,6 +217,7 @@ class Landing:
     def copy_of(self, stat: FileStat) -> Cursor | None:
         """The cursor of a file of which nothing was read yet, where exactly this content was read to its end before
         under another name (or this one): it is at its end too. None where it is not so."""
+        self._admit(stat)
         same_size = [one for one in self.cursors([stat.kind]).values() if one.content and one.size == stat.size]
         if not same_size:
             return None
@@ -192,9 +225,25 @@ class Landing:
         lines = [one.line for one in same_size if one.content == cursor.content]
         return replace(cursor, line=lines[0]) if lines else None
 
+    def stands(self, copy: Cursor) -> int | None:
+        """When the content of a copy (`copy_of`) was taken in, in microseconds; None where another file of its kind,
+        which may say otherwise, came in after it. A file that was renamed is no copy, nor is one that was written
+        again as it is."""
+        with self.ledger.read() as tx:
+            rows = tx.execute(sa.select(landing_file).where(landing_file.c.kind == copy.kind)).all()
+        same = [row for row in rows if row.prefix_hash.endswith(f":{copy.content}")]
+        there = {one.name for one in self.files([copy.kind])}
+        for row in same:
+            renamed = row.name not in there and (row.inode, row.mtime_ns) == (copy.inode, copy.mtime_ns)
+            if row.name == copy.name or renamed:
+                return int(row.taken_at)
+        last = max((int(row.taken_at), row.mtime_ns, row.name) for row in same)
+        return None if any((row.taken_at, row.mtime_ns, row.name) > last for row in rows) else last[0]
+
     def start(self, stat: FileStat) -> Cursor:
         """Where to read a file on: after what was read of it, at 0 where that has changed. A file that was renamed is
         known by its inode and what was read of it."""
+        self._admit(stat)
         cursors = self.cursors([stat.kind])
         candidates = [cursors.get((stat.kind, stat.name))]
         there = {one.name for one in self.files([stat.kind])}
@@ -277,6 +326,7 @@ class Landing:
 
     def whole(self, stat: FileStat) -> Cursor:
         """The cursor of a file that is read whole (CSV, Parquet), as it is after that; without counts."""
+        self._admit(stat)
         with stat.path.open("rb") as file:
             known = os.fstat(file.fileno())
             hashed = blake2b(digest_size=16)

@@ -32,7 +32,7 @@ from resources.events import EVENTS, Events
 from resources.events import NAME as EVENT_TABLE
 from resources.home import Home
 from resources.lake import Lake
-from resources.landing import FileStat, Kind, Landing
+from resources.landing import Cursor, FileStat, Kind, Landing
 from resources.ledger import Lease, Ledger, chunks, mark_dirty, select_in
 from resources.retry_kinds import rules_of
 from resources.tables import answer, lake_file
@@ -152,6 +152,10 @@ class _AsTaken(Landing):
         """What was read before, in that order; what was not is left to a pass."""
         known = [one for one in super().pending(wall, kinds) if (one.kind, one.name) in self._taken]
         return sorted(known, key=lambda one: (self._taken[one.kind, one.name], one.mtime_ns, one.name))
+
+    def save(self, tx: sa.Connection, cursor: Cursor, taken_at: int) -> None:
+        """As of then: of copies the moment tells which of them were read."""
+        super().save(tx, cursor, self._taken[cursor.kind, cursor.name])
 
 
 def _from_landing(home: Home, lease: Lease, tables: Iterable[str], now: datetime, done: Rebuilt) -> None:

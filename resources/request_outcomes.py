@@ -130,7 +130,7 @@ def _unread(home: Home, request_uuid: str) -> dict[str, Any] | None:
     cursors = home.landing.cursors(["requests"])
     left = MOST_UNREAD
     for stat in reversed(home.landing.pending(home.wall(), ["requests"])):
-        if stat.form != "ndjson":
+        if stat.form != "ndjson" or home.landing.leads_elsewhere(stat):
             continue
         for line in _tail(stat, cursors.get((stat.kind, stat.name)), left):
             left -= len(line)

@@ -1,5 +1,6 @@
 """Contact files into the store: what a row does to whom, consent, takeovers, crashes."""
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -628,14 +629,41 @@ def test_an_empty_store_is_empty(store: Store) -> None:
 # -- again, in parts, after a crash ------------------------------------------------------------------------------------
 
 
-def test_a_copy_or_a_renamed_file_changes_nothing_even_after_a_later_file(store: Store) -> None:
+def test_a_copy_that_follows_nothing_else_and_a_file_that_is_renamed_or_written_again_change_nothing(
+    store: Store,
+) -> None:
     first = "phone,contact_id,city\n0600000001,u1,Lyon\n"
     store.take("a.csv", first)
-    store.take("b.csv", "contact_id,city\nu1,Nice\n")
     assert store.take("copy.csv", first).again
-    (store.root / "landing/contacts/a.csv").rename(store.root / "landing/contacts/renamed.csv")
-    store.take()
+    store.take("b.csv", "contact_id,city\nu1,Nice\n")
+    folder = store.root / "landing/contacts"
+    (folder / "a.csv").rename(folder / "renamed.csv")
+    assert store.take().again
+    assert store.take("copy.csv", first).again
     assert store.one("u1")["city"] == "Nice"
+
+
+@pytest.mark.parametrize("ending", ["csv", "ndjson"])
+def test_a_file_that_says_again_what_an_earlier_one_said_wins_over_the_one_between(store: Store, ending: str) -> None:
+    lyon, nice = (
+        ("phone,contact_id,city\n0600000001,u1,Lyon\n", "phone,contact_id,city\n0600000001,u1,Nice\n")
+        if ending == "csv"
+        else tuple(f'{{"phone":"0600000001","contact_id":"u1","city":"{one}"}}\n' for one in ("Lyon", "Nice"))
+    )
+    for number, text in enumerate([lyon, nice, lyon, nice, nice]):
+        store.take(f"export-{number}.{ending}", text)
+    assert store.one("u1")["city"] == "Nice"
+    assert not store.take(f"export-5.{ending}", lyon).again
+    assert store.one("u1")["city"] == "Lyon"
+
+
+def test_files_of_one_pass_are_read_in_their_order_whichever_of_them_are_alike(store: Store) -> None:
+    lyon, nice = "phone,contact_id,city\n0600000001,u1,Lyon\n", "phone,contact_id,city\n0600000001,u1,Nice\n"
+    for number, text in enumerate([lyon, nice, lyon]):
+        path = store.put(f"{number}.csv", text)
+        os.utime(path, (1_000 + number, 1_000 + number))
+    store.take()
+    assert store.one("u1")["city"] == "Lyon"
 
 
 def test_a_crash_between_the_parts_of_a_file_neither_loses_nor_doubles(
