@@ -17,7 +17,7 @@ from journey import webhook_rows as rows
 from journey import webhook_shapes as shapes
 from journey import webhook_walk as walk
 from journey.webhook_rows import Row, Where, typed_series
-from journey.webhook_statuses import Told, statuses_frame, told
+from journey.webhook_statuses import Statuses
 
 _decode = msgspec.json.Decoder(shapes.Delivery).decode
 _ABOUT_NUMBERS = frozenset(
@@ -67,7 +67,7 @@ class _Reader:
     """The rows so far."""
 
     def __init__(self) -> None:
-        self.statuses: list[Told] = []
+        self.statuses = Statuses()
         self.inbound: list[Row] = []
         self.preferences: list[Row] = []
         self.identities: list[Row] = []
@@ -80,7 +80,7 @@ class _Reader:
 
     def parsed(self) -> Parsed:
         return Parsed(
-            statuses=statuses_frame(self.statuses),
+            statuses=self.statuses.frame(),
             inbound=_frame(shapes.INBOUND, self.inbound),
             preferences=_frame(shapes.PREFERENCES, self.preferences),
             identities=_frame(shapes.IDENTITIES, self.identities),
@@ -101,7 +101,8 @@ class _Reader:
                 return
         except (ValueError, OverflowError, RecursionError):
             pass  # something in the line is not as usual; the walk finds out what
-        for found, length in zip((self.statuses, self.inbound, self.identities, self.errors), before, strict=True):
+        self.statuses.cut(before[0])
+        for found, length in zip((self.inbound, self.identities, self.errors), before[1:], strict=True):
             del found[length:]
         self._walk(number, raw)
 
@@ -120,8 +121,8 @@ class _Reader:
                 if change.field != "messages" or not (value.statuses or value.messages):
                     return False
                 where = (number, received, entry.id, value.metadata.phone_number_id if value.metadata else None)
-                for status in value.statuses or ():
-                    self.statuses.append(told(where, status))
+                if value.statuses:
+                    self.statuses.add(where, value.statuses)
                 for position, message in enumerate(value.messages or ()):
                     self._message(where, message, value.contacts or [], position, len(value.messages or ()))
                 for error in value.errors or ():
@@ -186,7 +187,7 @@ class _Reader:
         content, time = item.content, item.entry.get("time")
         match item.kind:
             case "status":
-                self.statuses.append(told(where, msgspec.convert(content, shapes.Status)))
+                self.statuses.add(where, [msgspec.convert(content, shapes.Status)])
             case "message":
                 message = msgspec.convert(content, shapes.Message)
                 self._message(where, message, item.contacts(), item.position, item.siblings)

@@ -18,7 +18,7 @@ Where = tuple[int, int | None, str | None, str | None]  # line, received_at in m
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NAMELESS = "an empty id, status or value"
+NAMELESS = "an empty id, status or value"
 _YEAR_10000 = 253_402_300_800
 _LIMITS = ("current_limit", "max_daily_conversations_per_business", "max_daily_conversation_per_phone")
 ABOUT_TEMPLATES = {
@@ -215,7 +215,7 @@ def microseconds(seconds: shapes.Seconds) -> int:
 def named(value: str) -> str:
     """A text that names something. ValueError: it is blank."""
     if not value.strip():
-        raise ValueError(_NAMELESS)
+        raise ValueError(NAMELESS)
     return value
 
 

@@ -25,29 +25,15 @@ class Error(_Wire):
 
 
 class Pricing(_Wire):
-    billable: bool | None = None
-    pricing_model: str | None = None
     type: str | None = None
     category: str | None = None
-
-
-class Origin(_Wire):
-    type: str | None = None
-
-
-class Conversation(_Wire):
-    id: str | None = None
-    origin: Origin | None = None
 
 
 class Status(_Wire):
     id: str
     status: str
     timestamp: Seconds
-    recipient_id: str | None = None
-    recipient_user_id: str | None = None
     biz_opaque_callback_data: str | None = None
-    conversation: Conversation | None = None
     pricing: Pricing | None = None
     errors: list[Error] | None = None
 
@@ -192,11 +178,9 @@ STATUSES = _schema(
     _LINE,
     "wamid status",
     {"status_at": _TIME},
-    "recipient_id phone recipient_user_id callback",
+    "callback",
     _ERROR,
-    "pricing_category pricing_type pricing_model",
-    {"billable": pl.Boolean()},
-    "conversation_id conversation_origin",
+    "pricing_category pricing_type",
 )
 # kind: text, button, list, reaction, media, other; `type` is Meta's own word.
 INBOUND = _schema(

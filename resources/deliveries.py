@@ -23,7 +23,7 @@ from journey.rows import bad_frame
 from journey.webhook import Parsed, parse
 from journey.words import Scope, Status
 from resources import statuses
-from resources.ahead import ahead
+from resources.ahead import ahead, beside
 from resources.answering import match_again
 from resources.consents import apply_consent
 from resources.contact_intake import UnreadableFile, readable, set_aside
@@ -98,8 +98,9 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
 
 
 def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final: bool, taken: TakenWebhooks) -> None:
-    for chunk in readable(home.landing.chunks(stat, home.wall(), final)):
-        bad = deal_with(home, lease, stat, chunk.lines, now, taken)
+    chunks = readable(home.landing.chunks(stat, home.wall(), final))
+    for chunk, parsed in beside((chunk, _parsed(chunk.lines)) for chunk in chunks):
+        bad = deal_with(home, lease, stat, chunk.lines, now, taken, parsed)
         if bad.height > BULK:
             taken.quarantined += put_aside_in_bulk(home.ledger, lease, "webhooks", stat.shown, bad, now)
             bad = bad.clear()
@@ -112,14 +113,31 @@ def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final
         taken.late = set()
 
 
+def _parsed(lines: Sequence[Line]) -> Parsed | None:
+    """What lines hold. None: we fail on one of them, which is found where they are dealt with."""
+    try:
+        return parse(lines)
+    except Exception as error:
+        if reaches_further(error):
+            raise
+        return None
+
+
 def deal_with(
-    home: Home, lease: Lease, stat: FileStat, lines: Sequence[Line], now: datetime, taken: TakenWebhooks
+    home: Home,
+    lease: Lease,
+    stat: FileStat,
+    lines: Sequence[Line],
+    now: datetime,
+    taken: TakenWebhooks,
+    whole: Parsed | None = None,
 ) -> pl.DataFrame:
-    """Write what some lines say. Gives what could not be read of them (BAD), and each line on which we fail ourselves:
-    it takes no other line along."""
+    """Write what some lines say (`whole`: all that they hold, where that was read before). Gives what could not be read
+    of them (BAD), and each line on which we fail ourselves: it takes no other line along."""
 
     def use(some: Sequence[Line]) -> pl.DataFrame:
-        parsed, late = apart(home.ledger, home.prefix(), parse(some))
+        read = whole if whole is not None and len(some) == len(lines) else parse(some)
+        parsed, late = apart(home.ledger, home.prefix(), read)
         taken.late |= late
         folded = _fold(home, lease, parsed, now)  # first: a status may tell the wamid that an answer quotes
         answers = take_in_answers(home, lease, stat.shown, parsed, now)

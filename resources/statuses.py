@@ -10,6 +10,7 @@ moment it was taken in. What comes before its message's wamid is known waits in 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 
@@ -38,28 +39,31 @@ _BARE = """SELECT id, accepted_at IS NULL AS new FROM message
   WHERE (accepted_at IS NULL OR wamid IS NULL OR attempted_at IS NULL OR held_why IS NOT NULL) AND id IN :ids"""
 _KNOWN = """UPDATE message SET attempted_at = COALESCE(attempted_at, :sent, :delivered, :read, :failed),
   wamid = COALESCE(wamid, :wamid), held_why = NULL WHERE id = :id"""
-_NEW = " OR ".join(f"({one}_at IS NULL AND :{one} IS NOT NULL)" for one in Status)
+_TOLD = ("id", *(one.value for one in Status), "code", "title")
+_NEW = " OR ".join(f"({one}_at IS NULL AND told.{one} IS NOT NULL)" for one in Status)
 _NEVER = 2**62
 # Accepted no later than any status says: the same whichever of them, or the answer, comes first.
 _SOONEST = ", ".join(
-    f"COALESCE(CASE WHEN {one}_at IS NULL THEN MAX(:{one}, attempted_at) END, {_NEVER})" for one in Status
+    f"COALESCE(CASE WHEN {one}_at IS NULL THEN MAX(told.{one}, attempted_at) END, {_NEVER})" for one in Status
 )
-_ARRIVED = "COALESCE(read_at, delivered_at, :read, :delivered) IS NOT NULL"
-# A status that a message has already changes nothing.
-_FOLD = f"""UPDATE message SET
-  {", ".join(f"{one}_at = COALESCE({one}_at, MAX(:{one}, attempted_at))" for one in Status)},
+_ARRIVED = "COALESCE(read_at, delivered_at, told.read, told.delivered) IS NOT NULL"
+# A status that a message has already changes nothing. One statement for all: a third less than one a message.
+_FOLD = f"""WITH told ({", ".join(_TOLD)}) AS MATERIALIZED
+  (SELECT {", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(_TOLD)))} FROM json_each(:told))
+  UPDATE message SET
+  {", ".join(f"{one}_at = COALESCE({one}_at, MAX(told.{one}, attempted_at))" for one in Status)},
   accepted_at = MIN(COALESCE(accepted_at, {_NEVER}), {_SOONEST}),
-  error_code = CASE WHEN {_ARRIVED} THEN NULL WHEN failed_at IS NULL THEN :code ELSE error_code END,
-  error_title = CASE WHEN {_ARRIVED} THEN NULL WHEN failed_at IS NULL THEN :title ELSE error_title END,
-  state = CASE WHEN COALESCE(read_at, :read) IS NOT NULL THEN 'read'
-    WHEN COALESCE(delivered_at, :delivered) IS NOT NULL THEN 'delivered'
-    WHEN COALESCE(failed_at, :failed) IS NOT NULL THEN 'failed' ELSE 'sent' END
-  WHERE id = :id AND ({_NEW})"""
+  error_code = CASE WHEN {_ARRIVED} THEN NULL WHEN failed_at IS NULL THEN told.code ELSE error_code END,
+  error_title = CASE WHEN {_ARRIVED} THEN NULL WHEN failed_at IS NULL THEN told.title ELSE error_title END,
+  state = CASE WHEN COALESCE(read_at, told.read) IS NOT NULL THEN 'read'
+    WHEN COALESCE(delivered_at, told.delivered) IS NOT NULL THEN 'delivered'
+    WHEN COALESCE(failed_at, told.failed) IS NOT NULL THEN 'failed' ELSE 'sent' END
+  FROM told WHERE message.id = told.id AND ({_NEW})"""
 
 
 def fold(tx: sa.Connection, statuses: pl.DataFrame, now: int) -> None:
     """Fold statuses of our own messages (FOLDED) and wake whom they may move. One transaction's worth: those of at most
-    `BULK` messages. All that is told of a message is one statement."""
+    `BULK` messages."""
     if statuses.is_empty():
         return
     at, failed = pl.min_horizontal("status_at", pl.lit(now)), pl.col("status") == Status.failed.value
@@ -79,9 +83,9 @@ def fold(tx: sa.Connection, statuses: pl.DataFrame, now: int) -> None:
     spending.note_accepted(tx, accepted)
     coupons.mark_sent(tx, accepted)
     wanting = meant.filter(pl.col("id").is_in([int(row.id) for row in bare]))
-    for statement, rows in ((_KNOWN, wanting), (_FOLD, meant)):
-        if rows.height:
-            tx.exec_driver_sql(statement, rows.rows(named=True))
+    if wanting.height:
+        tx.exec_driver_sql(_KNOWN, wanting.rows(named=True))
+    tx.exec_driver_sql(_FOLD, {"told": msgspec.json.encode(meant.select(_TOLD).rows()).decode()})
     moved = meant.filter(pl.any_horizontal(pl.col("read", "failed").is_not_null())).get_column("id").to_list()
     wake(tx, sorted({*moved, *new}), now)
     gone = meant.filter(pl.col("failed").is_not_null(), code=UNDELIVERABLE).get_column("id").to_list()
