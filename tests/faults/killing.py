@@ -137,6 +137,10 @@ class Campaign:
         with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
             os.kill(one.pid or 0, number)
 
+    def wake(self, one: BaseProcess) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one.pid or 0, signal.SIGCONT)
+
     def start_gateway(self) -> None:
         self._gateway = FORKS.Process(target=gateway, args=(self.home, self.port))
         self._gateway.start()
@@ -203,7 +207,7 @@ class Campaign:
             self._over()
             with self.running(lanes_only, self.home, SENDERS):
                 time.sleep(self.chance.uniform(0.1, 0.4))
-                os.kill(sleeper.pid or 0, signal.SIGCONT)
+                self.wake(sleeper)
                 time.sleep(self.chance.uniform(0.1, 0.3))
         self._over()
 
@@ -216,7 +220,7 @@ class Campaign:
                     ledger.execute("BEGIN IMMEDIATE")
                     return
             except sqlite3.OperationalError:
-                os.kill(one.pid or 0, signal.SIGCONT)
+                self.wake(one)
                 time.sleep(0.013)
 
     def _over(self) -> None:
@@ -265,6 +269,16 @@ class Campaign:
         for sender, phone, template, state in rows:
             there = sent[NUMBERS[str(sender)], str(phone), str(template)]
             assert there == (0 if state == "unknown" else 1), (phone, template, state)
+
+    def statistics(self) -> str:
+        """What the kills came to, for whoever reads the log of a nightly run."""
+        unknown, at_work = states(self.home).get("unknown", 0), [one for one in self.lost if one]
+        return (
+            f"{sum(self.kills.values())} kills ({', '.join(f'{n} {what}' for what, n in sorted(self.kills.items()))});"
+            f" in doubt after {len(at_work)} of {len(self.lost)} looks at a sender, at most {max(self.lost)} messages,"
+            f" {sum(self.lost)} in all, of which statuses settled {sum(self.lost) - unknown}; {unknown} never arrived;"
+            f" {sum(self.sent().values())} messages arrived"
+        )
 
     def later(self) -> None:
         """A day on, what nobody ever heard of counts as sent, and the journey of those people goes on too."""
