@@ -39,6 +39,9 @@ from resources.sharing import sharing
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 
+BLOCKED_SECONDS = 5.0
+"""So long `doctor` waits for whoever writes to the ledger: no transaction of ours takes a second."""
+
 FRESH = timedelta(days=7)  # since templates were pulled
 LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
 THROUGHPUT = {"STANDARD": 80, "HIGH": 1000}  # messages a second
@@ -48,6 +51,7 @@ def doctor(session: Session) -> bool:
     """Look at everything and show it. False where anything FAILs."""
     lines: list[Line] = []
     with session.open(settings=False) as home:
+        home.ledger.patience = BLOCKED_SECONDS  # whoever blocks it is told by each look that writes
         for look in LOOKS:
             lines += _safely(look, home)
     failed = sum(line.level == "FAIL" for line in lines)
@@ -255,7 +259,7 @@ def _work(home: Home) -> Iterator[Line]:
         yield Line(f"campaign {row.name}", "warn", found, f"When it may go on: estafette resume {row.name}")
     for name, row in troubles(home.ledger).items():
         found = f"stands still since {_when(home, row.since)}: {row.doing} failed: {row.error}"
-        yield Line(f"campaign {name}", "FAIL", found, MEND)
+        yield Line(f"campaign {name}" if name else "inbox", "FAIL", found, MEND)
     for name, people in _left_inside(home).items():
         mend = f"Put campaigns/{name}.yaml back, or take them out: estafette drop {name} CONTACT…"
         yield Line(f"campaign {name}", "warn", f"its file is gone, with {people:,} people inside", mend)

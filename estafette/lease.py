@@ -4,13 +4,13 @@ What belongs here: waiting for it, saying who has it, and keeping it for the len
 does the same for Dagster's runs; this one spares `import` the second that importing Dagster takes.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from journey.problems import LeaseLost, LedgerError
-from resources.ledger import LEASE_SECONDS, PASS, WANTED, Lease, LeaseRow, Ledger, holder_name
+from journey.problems import LedgerError
+from resources.alive import keep
+from resources.ledger import PASS, WANTED, Lease, LeaseRow, Ledger, holder_name
 
 WAIT = 600.0
 LOOK = 0.25
@@ -38,23 +38,8 @@ def passing(
     finally:
         if asking is not None:
             ledger.release(asking)
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(LEASE_SECONDS / 3):
-            try:
-                ledger.renew(lease)
-            except LeaseLost:
-                return  # the next write says so
-
-    thread = threading.Thread(name="keep pass", target=renew, daemon=True)
-    thread.start()
-    try:
+    with keep(ledger, lease):
         yield lease
-    finally:
-        over.set()
-        thread.join()
-        ledger.release(lease)
 
 
 def _take(ledger: Ledger, note: str, say: Callable[[str], None], wait: float) -> Lease:

@@ -29,6 +29,7 @@ from resources.tables import quarantine
 from resources.tables import sender as senders
 
 RESUME = "estafette resume --sender"
+BLOCKED_SECONDS = 3.0  # no transaction of ours takes one
 
 
 def status(session: Session, name: str | None) -> None:
@@ -49,6 +50,7 @@ def _names(home: Home) -> list[str]:
 
 
 def _around(home: Home) -> dict[str, Any]:
+    blocked = home.ledger.blocked(BLOCKED_SECONDS)
     configured, shared = home.project.settings.senders, sharing(home)
     with home.ledger.read() as tx:
         rows = {row.name: row for row in tx.execute(sa.select(senders)).all()}
@@ -57,6 +59,7 @@ def _around(home: Home) -> dict[str, Any]:
         templates = tx.exec_driver_sql("SELECT name, language, status, code FROM template_hold ORDER BY 1, 2").all()
         after_restore = _after_restore(tx)
     return {
+        "blocked": None if blocked is None else {"message": blocked.message, "mend": blocked.mend},
         "held_after_restore": after_restore,
         "senders": [
             {**_sender(home, name, float(one.messages_per_second), rows.get(name)), "shared": shared.get(name, [])}
@@ -125,6 +128,9 @@ def _time(us: int | None) -> datetime | None:
 
 
 def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
+    if found["blocked"] is not None:
+        console.print(f"Blocked: {found['blocked']['message']}.", style="red", soft_wrap=True)
+        console.print(f"  {found['blocked']['mend']}.", style="red", soft_wrap=True)
     back = found["held_after_restore"]
     if back is not None:
         console.print(

@@ -2,11 +2,17 @@
 
 What belongs here: what a pass decides of planned and held messages as sets. What a lane decides of a single message at
 the moment of sending is `resources.outbox`; when silent hours begin and end is `silence`.
+
+It is decided of all campaigns at once. Where that fails it is done again for one after the other, so that an error
+costs the campaign in which it came up, and nobody else.
 """
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 
@@ -15,6 +21,7 @@ from journey.words import Held, MessageState, SkipReason
 from pipelines.media import still_unreachable
 from pipelines.messaging_limit import keep_messaging_limit, place_is_free
 from pipelines.silence import AWAKE, expiry, rule_of, times_of
+from resources.containing import reaches_further
 from resources.home import Home
 from resources.ledger import US, Lease, chunks, mark_dirty
 from resources.skipping import skip
@@ -76,43 +83,92 @@ def wait_is_over(tx: sa.Connection, now: int, wall: int) -> bool:
     return place_is_free(tx, now)
 
 
+@dataclass(frozen=True, slots=True)
+class Of:
+    """Whose messages are meant: those of one campaign, or of all but some. `sql` goes behind a query's conditions."""
+
+    sql: str
+    names: str
+
+    @classmethod
+    def one(cls, campaign: str) -> "Of":
+        return cls(" AND m.campaign = ?", campaign)
+
+    @classmethod
+    def all_but(cls, campaigns: Iterable[str]) -> "Of":
+        names = msgspec.json.encode(sorted(campaigns)).decode()
+        return cls(" AND m.campaign NOT IN (SELECT value FROM json_each(?))", names)
+
+
+Decides = Callable[[Home, Lease, datetime, set[tuple[str, str]], Of], int]
+
+
 def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
     """Hold what must wait for a template or for the end of silent hours, let go what need not, and skip what was held
     too long. Gives how many messages were skipped."""
-    unapproved = SkipReason.template_not_approved.value
     on_hold = _templates_on_hold(home, lease)
-    for key in sorted(home.project.templates.keys() - on_hold):
-        let_go = f"{_OF_TEMPLATE} AND m.state = 'held' AND m.held_why = '{unapproved}'"
-        _turn_over(home, lease, let_go, key, MessageState.planned, None, now)
-    skipped = _try_media_again(home, lease, now)
+    skipped = _contained(home, lease, now, on_hold, _let_go)
     keep_messaging_limit(home, lease, now)
-    _keep_silent_hours(home, lease, now)
+    return skipped + _contained(home, lease, now, on_hold, _hold_and_skip)
+
+
+def _contained(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, str]], decide: Decides) -> int:
+    """`decide` for all campaigns at once; where that fails, for one after the other."""
+    try:
+        return decide(home, lease, now, on_hold, Of.all_but(home.troubles.resting()))
+    except Exception as error:
+        if reaches_further(error):
+            raise
+    waiting = "SELECT DISTINCT campaign FROM message WHERE state IN ('planned', 'held') ORDER BY 1"
+    with home.ledger.read() as tx:
+        names = [str(name) for name in tx.exec_driver_sql(waiting).scalars() if not home.troubles.rests(str(name))]
+    skipped = 0
+    for name in names:
+        with home.troubles.contained(lease, name, "holding and letting go its messages", now):
+            skipped += decide(home, lease, now, on_hold, Of.one(name))
+    return skipped
+
+
+def _let_go(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, str]], of: Of) -> int:
+    unapproved = SkipReason.template_not_approved.value
+    for key in sorted(home.project.templates.keys() - on_hold):
+        let_go = f"{_OF_TEMPLATE} AND m.state = 'held' AND m.held_why = '{unapproved}'{of.sql}"
+        _turn_over(home, lease, let_go, (*key, of.names), MessageState.planned, None, now)
+    return _try_media_again(home, lease, now, of)
+
+
+def _hold_and_skip(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, str]], of: Of) -> int:
+    _keep_silent_hours(home, lease, now, of)
+    unapproved = SkipReason.template_not_approved.value
     for key in sorted(on_hold):
-        _turn_over(home, lease, f"{_OF_TEMPLATE} AND m.state = 'planned'", key, MessageState.held, unapproved, now)
+        held_now = f"{_OF_TEMPLATE} AND m.state = 'planned'{of.sql}"
+        _turn_over(home, lease, held_now, (*key, of.names), MessageState.held, unapproved, now)
     at = to_us(now)
-    over = home.ledger.frame(_OVER, {**_BODIES, "held_why": pl.String}, (at,))
+    over = home.ledger.frame(f"{_OVER}{of.sql}", {**_BODIES, "held_why": pl.String}, (at, of.names))
     held = still_unreachable(home, over.filter(pl.col("held_why") == SkipReason.media_unreachable))
     urls = dict(held.select("id", "detail").iter_rows())
     for part in chunks(over.height):
         with home.ledger.write(lease) as tx:
             skip(tx, [(i, *_cause(why, urls.get(i))) for i, why in over[part].select("id", "held_why").iter_rows()], at)
-    disabled = home.ledger.frame(_DISABLED, {"id": pl.Int64})
+    disabled = home.ledger.frame(f"{_DISABLED}{of.sql}", {"id": pl.Int64}, (of.names,))
     for part in chunks(disabled.height):
         rejected = [(i, SkipReason.template_not_approved, "Meta no longer sends it") for (i,) in disabled[part].rows()]
         with home.ledger.write(lease) as tx:
             skip(tx, rejected, at)
-    return skipped + over.height + disabled.height
+    return over.height + disabled.height
 
 
-def _keep_silent_hours(home: Home, lease: Lease, now: datetime) -> None:
+def _keep_silent_hours(home: Home, lease: Lease, now: datetime, of: Of) -> None:
     """Let go what silent hours held to this moment, and whose person is awake; hold what has not gone out by the time
     they begin. A pass that comes days late does it for every night between."""
     at = to_us(now)
-    _turn_over(home, lease, _DUE, (at,), MessageState.planned, None, now)
-    awake = home.ledger.frame(_AWAKE, _TIMED, {"now": at, "since": to_us(now - AWAKE)})
+    _turn_over(home, lease, f"{_DUE}{of.sql}", (at, of.names), MessageState.planned, None, now)
+    named = of.sql.replace("?", ":names")
+    since = to_us(now - AWAKE)
+    awake = home.ledger.frame(f"{_AWAKE}{named}", _TIMED, {"now": at, "since": since, "names": of.names})
     _retime(home, lease, awake, now)
     while True:
-        silent = home.ledger.frame(_SILENT, _TIMED, {"now": at})
+        silent = home.ledger.frame(f"{_SILENT}{named}", _TIMED, {"now": at, "names": of.names})
         if silent.is_empty():
             return
         _retime(home, lease, silent, now)
@@ -182,15 +238,16 @@ def _change(home: Home, lease: Lease, ids: pl.Series, state: MessageState, why: 
             mark_dirty(tx, "message", found)
 
 
-def _try_media_again(home: Home, lease: Lease, now: datetime) -> int:
+def _try_media_again(home: Home, lease: Lease, now: datetime, of: Of) -> int:
     """Let go what media held, where they can be fetched by now (or are not ours to check: Meta then says); the others
     are looked at again in a minute. Gives how many were skipped, because their address can never be fetched."""
     media, wall = SkipReason.media_unreachable, int(home.wall() * US)
     # Where the clock is turned, hours pass in a second of wall: what we hold ourselves each pass looks at again.
-    query = (
-        f"{_MEDIA} OR (m.state = 'held' AND m.held_why = ? AND m.error_code IS NULL)" if home.clock.turned else _MEDIA
-    )
-    held = home.ledger.frame(query, _BODIES, (media.value, wall, wall, *[media.value] * home.clock.turned))
+    query, params = f"{_MEDIA}{of.sql}", [media.value, wall, wall, of.names]
+    if home.clock.turned:
+        query += f" OR (m.state = 'held' AND m.held_why = ? AND m.error_code IS NULL{of.sql})"
+        params += [media.value, of.names]
+    held = home.ledger.frame(query, _BODIES, params)
     if held.is_empty():
         return 0
     found = still_unreachable(home, held)

@@ -36,11 +36,12 @@ def stop_by_rule(home: Home, lease: Lease, now: datetime) -> dict[str, str]:
     with home.ledger.read() as tx:  # asked each second while a pass is live, and hardly ever to be written
         query = sa.select(campaigns).where(campaigns.c.name.in_(list(ruled)), campaigns.c.stopped_at.is_(None))
         for row in tx.execute(query).all():
-            budget = budget_of(tx, row)
-            why = _too_many_failures(tx, ruled[row.name], row.resumed_at or 0)
-            why = why or (budget.overspent if budget is not None else None)
-            if why is not None:
-                stopped[row.name] = why
+            with home.troubles.contained(lease, row.name, "looking at its stop_if", now):
+                budget = budget_of(tx, row)
+                why = _too_many_failures(tx, ruled[row.name], row.resumed_at or 0)
+                why = why or (budget.overspent if budget is not None else None)
+                if why is not None:
+                    stopped[row.name] = why
     for name, why in stopped.items():
         with home.ledger.write(lease) as tx:
             running = (campaigns.c.name == name) & campaigns.c.stopped_at.is_(None)

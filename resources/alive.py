@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from journey.problems import LeaseLost
+from journey.problems import LeaseLost, LedgerError
 from resources.ledger import LEASE_SECONDS, US, Lease, Ledger, holder_name
 from resources.tables import lease as leases
 
@@ -29,7 +29,7 @@ def keep(ledger: Ledger, lease: Lease) -> Iterator[None]:
                 ledger.renew(lease)
             except LeaseLost:
                 return  # the next write says so
-            except sa.exc.DBAPIError:
+            except (LedgerError, sa.exc.DBAPIError):
                 continue  # busy or out of room: the next time, or the lease runs out
 
     thread = threading.Thread(name=f"keep {lease.name}", target=renew, daemon=True)

@@ -109,6 +109,10 @@ class Troubles:
         since, until = self._until.get(campaign, (0.0, 0.0))
         return since <= self._wall() < until  # a clock that was set back makes no wait longer
 
+    def resting(self) -> set[str]:
+        """The campaigns that are left alone now."""
+        return {name for name in self._until if self.rests(name)}
+
     @contextlib.contextmanager
     def contained(self, lease: Lease, campaign: str, doing: str, now: datetime) -> Iterator[None]:
         """What goes wrong within the block costs this campaign alone; what reaches further is raised. `doing`: what was

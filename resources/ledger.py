@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from journey.problems import LeaseLost, LedgerError
 from resources import tables
 from resources.ahead import ahead
+from resources.lock_holder import blocked_by, lock_holder
 from resources.migrations import MIGRATIONS
 
 BULK = 5_000
@@ -79,10 +80,12 @@ class LeaseRow:
 
 
 class Ledger:
-    """An open ledger. `wall` gives seconds since 1970 and serves leases only."""
+    """An open ledger. `wall` gives seconds since 1970 and serves leases only. `patience`: seconds that a write waits
+    for another process that is in the middle of one."""
 
     def __init__(self, engine: sa.Engine, wall: Wall = time.time) -> None:
         self.engine, self.wall = engine, wall
+        self.patience = BUSY_MS / 1000
 
     @classmethod
     def open(cls, where: str | Path, wall: Wall = time.time) -> "Ledger":
@@ -164,10 +167,11 @@ class Ledger:
     def write(self, lease: Lease | None = None) -> Iterator[sa.Connection]:
         """One write transaction, committed at the end. With a lease its token is checked first.
 
-        LeaseLost: the lease has passed on; nothing was written.
+        LeaseLost: the lease has passed on; nothing was written. LedgerError: another process is in the middle of a
+        write, and does not come to its end.
         """
         with self.engine.connect() as tx:
-            _begin(tx)
+            _begin(tx, self.patience)
             try:
                 if lease is not None:
                     self._check(tx, lease)
@@ -176,6 +180,18 @@ class Ledger:
                 tx.rollback()
                 raise
             tx.commit()
+
+    def blocked(self, seconds: float) -> LedgerError | None:
+        """What keeps everybody from writing, where somebody is at it now and is so for all of `seconds`."""
+        if lock_holder(Path(str(self.engine.url.database))) is None:
+            return None
+        with self.engine.connect() as tx:
+            try:
+                _begin(tx, seconds)
+            except LedgerError as error:
+                return error
+            tx.rollback()
+        return None
 
     def frame(
         self,
@@ -347,7 +363,7 @@ def mark_dirty(tx: sa.Connection, name: str, ids: Iterable[int]) -> None:
         )
 
 
-def _begin(tx: sa.Connection) -> None:
+def _begin(tx: sa.Connection, patience: float) -> None:
     """BEGIN IMMEDIATE, asked for every few milliseconds for as long as SQLite would wait.
 
     SQLite itself looks again after 1, 2, 5, 10 … 100 ms: with five lanes at one lock a turn then took up to two
@@ -356,15 +372,19 @@ def _begin(tx: sa.Connection) -> None:
     tx.exec_driver_sql(f"PRAGMA busy_timeout={LOOK_MS}")
     connection = tx.connection.driver_connection
     assert isinstance(connection, sqlite3.Connection)
-    deadline = time.monotonic() + BUSY_MS / 1000
+    deadline = time.monotonic() + patience
     try:
-        while time.monotonic() < deadline:
+        while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     break
+                if time.monotonic() > deadline:
+                    where = str(tx.engine.url.database)
+                    message, mend = blocked_by(lock_holder(Path(where)), patience)
+                    raise LedgerError(message, where=where, mend=mend) from error
         tx.exec_driver_sql("BEGIN IMMEDIATE")  # whatever is wrong is said as everywhere else
     finally:
         connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from estafette.cli import app
 from journey.problems import LeaseLost
 from pipelines import advance as advancing
-from pipelines import audiences, plan, signals, triggers, unknown
+from pipelines import audiences, plan, signals, stop_if, triggers, unknown
 from resources import deliveries, event_intake
 from resources import requests as request_intake
 from resources.containing import reaches_further, troubles
@@ -58,6 +58,11 @@ def planned(stage):
     return dict(stage.rows("SELECT campaign, count(*) FROM message GROUP BY 1"))
 
 
+def change(stage, statement):
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql(statement)
+
+
 def run_both(stage):
     stage.turn()
     for campaign in stage.home.project.campaigns.values():
@@ -91,6 +96,45 @@ def test_a_campaign_that_fails_in_a_pass_keeps_no_other_from_going_on(two, monke
     two.turn()
     assert planned(two) == ({"offer": 3, "second": 3} if name != "_make_due" else {"second": 3, "offer": 3})
     assert troubles(two.home.ledger) == {}
+
+
+@pytest.mark.parametrize("column", ["body_row", "expires_at"])
+def test_a_bad_row_among_what_waits_costs_its_campaign_alone(two, column):
+    silent = "settings: {silent_hours: {from: '15:00', to: '16:00', timezone: Europe/Paris}}\nsteps:"
+    for text in TWO:  # both columns are read of what silent hours or its own time end
+        two.campaign(text.replace("steps:", silent) if column == "expires_at" else text)
+    run_both(two)
+    [(first, was)] = two.rows(f"SELECT min(id), {column} FROM message WHERE campaign = 'offer'")
+    change(two, f"UPDATE message SET {column} = 'a page of a book' WHERE id = {first}")
+    two.later(hours=2 if column == "expires_at" else 25)
+    ended = {("second", "held"): 3} if column == "expires_at" else {("second", "skipped"): 3}
+    two.turn()
+    found = {(c, s): n for c, s, n in two.rows("SELECT campaign, state, count(*) FROM message GROUP BY 1, 2")}
+    assert found == ended | {("offer", "planned"): 3}
+    [(name, row)] = troubles(two.home.ledger).items()
+    assert (name, row.doing) == ("offer", "holding and letting go its messages")
+    change(two, f"UPDATE message SET {column} = {was} WHERE id = {first}")
+    two.later(seconds=61).turn()
+    assert two.rows("SELECT DISTINCT state FROM message") == [(next(iter(ended))[1],)]
+    assert troubles(two.home.ledger) == {}
+
+
+def test_a_rule_that_can_not_be_looked_at_stops_no_other_campaign_from_being_stopped_by_its_own(make_home, monkeypatch):
+    rule = "settings: {stop_if: {failures_above: 1%}}\nsteps:"
+    stage = make_home(campaigns=[text.replace("steps:", rule) for text in TWO])
+    run_both(stage)
+    real = stop_if._too_many_failures
+
+    def failing(tx, campaign, since):
+        if campaign.name == "offer":
+            raise Broken("a page of a book")
+        return "too many"
+
+    monkeypatch.setattr(stop_if, "_too_many_failures", failing)
+    stage.later(seconds=1).turn()
+    assert stage.rows("SELECT name, stopped_why FROM campaign WHERE stopped_at IS NOT NULL") == [("second", "too many")]
+    assert list(troubles(stage.home.ledger)) == ["offer"]
+    monkeypatch.setattr(stop_if, "_too_many_failures", real)
 
 
 def test_a_campaign_that_failed_is_left_alone_for_a_minute(two, monkeypatch):
