@@ -49,7 +49,7 @@ def blocked_by(holder: LockHolder | None, seconds: float) -> tuple[str, str]:
     """(what is wrong, what to do) where nobody else could write for so many seconds."""
     if holder is None:
         return (
-            f"the ledger could not be written for {seconds:.0f} seconds: another process is in the middle of it",
+            f"the ledger could not be written for {seconds:.0f} seconds: somebody else is in the middle of it",
             "Look for a process of Estafette's that is stopped or hangs and end it: nothing is lost; then try again",
         )
     who = f"process {holder.pid}" + (f" ({holder.command})" if holder.command else "")
