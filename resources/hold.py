@@ -29,6 +29,7 @@ from journey.words import Held
 from resources import statuses
 from resources.containing import troubles
 from resources.ledger import BUCKET, Lease, Ledger, chunks, mark_dirty, select_in
+from resources.reached import miscounted
 from resources.tables import meta
 
 HOLD = "hold"
@@ -115,6 +116,7 @@ def begin(tx: sa.Connection, found: Restored, epoch: int) -> None:
     tx.exec_driver_sql("UPDATE lease SET until = 0, token = token + 1000000")  # whoever acted before is fenced off
     tx.exec_driver_sql("DELETE FROM session")
     tx.exec_driver_sql("DELETE FROM doubt")
+    miscounted(tx)
     tx.exec_driver_sql(_DUE_BY, {"at": found.at, "lost": found.lost})
     if found.lost:
         tx.exec_driver_sql(_UNKNOWN)
@@ -213,6 +215,7 @@ def _assume(tx: sa.Connection, ids: Sequence[int], now: int) -> None:
         return
     tx.exec_driver_sql(_DOUBT, [(i,) for i in ids])
     tx.exec_driver_sql(_ASSUME, [(now, i) for i in ids])
+    miscounted(tx)
     taken = select_in(tx, "SELECT id FROM message WHERE state = 'unknown' AND id IN :ids", list(ids))
     statuses.wake(tx, [int(row.id) for row in taken], now)
     mark_dirty(tx, "message", ids)

@@ -4,8 +4,9 @@ What belongs here: who counts, how many more may be written to, and giving a pla
 outside a service window in a moving 24 hours, for all numbers of a business portfolio together; so do we, in the very
 transaction that claims a message, with a row a person and a counter a portfolio: no lane, and no two of them, can go
 over it, and no turn reads more than what it claims. Where there is no limit, nobody is counted; where one comes up,
-they are counted anew from the messages before anything more goes out. What Meta says of the limit is `numbers`; what a
-pass holds and lets go is `pipelines.messaging_limit`.
+they are counted anew from the messages before anything more goes out. So they are where messages turn out to have gone
+out past this ledger, which a restore brings: of those that it does not know at all, each counts as a person of its own.
+What Meta says of the limit is `numbers`; what a pass holds and lets go is `pipelines.messaging_limit`.
 """
 
 import json
@@ -46,7 +47,9 @@ _OF_LATE = """SELECT m.phone, max(m.attempted_at), max(m.id)
   FROM (SELECT name FROM campaign UNION ALL SELECT '') c CROSS JOIN message m ON m.campaign = c.name
   WHERE m.attempted_at > ? AND m.attempted_at IS NOT NULL AND m.kind = 'template'
     AND (m.state <> 'failed' OR m.accepted_at IS NOT NULL)
-    AND m.sender IN (SELECT name FROM sender WHERE portfolio IN (?, '')) GROUP BY m.phone"""
+    AND m.sender IN (SELECT name FROM sender WHERE portfolio IN (?, '')) GROUP BY m.phone
+UNION ALL SELECT 'uid:' || uid, min(status_at), 0 FROM early_status WHERE uid IS NOT NULL GROUP BY uid
+  HAVING min(status_at) > ?"""
 
 
 def limit_of(tx: sa.Connection, portfolio: str) -> int | None:
@@ -186,13 +189,18 @@ def give_back(tx: sa.Connection, ids: Sequence[int]) -> None:
         tx.exec_driver_sql(back, before)
 
 
+def miscounted(tx: sa.Connection) -> None:
+    """Messages went out that nobody counted: until a pass has counted anew, nothing that would count goes out."""
+    tx.exec_driver_sql("UPDATE portfolio SET counted_at = NULL WHERE counted_at IS NOT NULL")
+
+
 def count_anew(ledger: Ledger, lease: Lease, portfolio: str, now: int) -> int:
     """Count the people of a portfolio from its messages, where nobody keeps them. Gives how many there are.
 
     Until the last transaction nothing that would count goes out, so that none is missed; a crash begins it again.
     """
     columns = {"phone": pl.String, "last_at": pl.Int64, "message_id": pl.Int64}
-    found = ledger.frame(_OF_LATE, columns, (now - COUNTS, portfolio))
+    found = ledger.frame(_OF_LATE, columns, (now - COUNTS, portfolio, now - COUNTS))
     while True:
         with ledger.write(lease) as tx:
             mine = "SELECT rowid FROM reached WHERE portfolio = ? LIMIT ?"

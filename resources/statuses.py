@@ -18,6 +18,7 @@ from journey.codes import MARKETING_STOPPED, UNDELIVERABLE
 from journey.words import Status
 from resources import coupons, spending
 from resources.ledger import mark_dirty, select_in
+from resources.reached import miscounted
 from resources.tables import early_status
 
 REFUSED_MARKETING = "refused_131050"
@@ -35,7 +36,7 @@ FOLDED: Mapping[str, Any] = {
 }
 
 # What most messages have by then is written to the few that have not: each index costs more than all of the fold.
-_BARE = """SELECT id, accepted_at IS NULL AS new FROM message
+_BARE = """SELECT id, accepted_at IS NULL AS new, attempted_at IS NULL AS elsewhere FROM message
   WHERE (accepted_at IS NULL OR wamid IS NULL OR attempted_at IS NULL OR held_why IS NOT NULL) AND id IN :ids"""
 _KNOWN = """UPDATE message SET attempted_at = COALESCE(attempted_at, :sent, :delivered, :read, :failed),
   wamid = COALESCE(wamid, :wamid), held_why = NULL WHERE id = :id"""
@@ -79,6 +80,8 @@ def fold(tx: sa.Connection, statuses: pl.DataFrame, now: int) -> None:
     )
     bare = select_in(tx, _BARE, ids.to_list())
     new = [int(row.id) for row in bare if row.new]
+    if any(row.elsewhere for row in bare):  # before a restore
+        miscounted(tx)
     accepted = meant.filter(pl.col("id").is_in(new)).get_column("id").sort().to_list()  # whatever it says: Meta has it
     spending.note_accepted(tx, accepted)
     coupons.mark_sent(tx, accepted)
@@ -131,6 +134,11 @@ def refuse_marketing(tx: sa.Connection, message_ids: Sequence[int], now: int) ->
 
 def keep_early(tx: sa.Connection, rows: Sequence[dict[str, object]]) -> None:
     """Keep statuses whose wamid no message bears yet (columns of `early_status`)."""
+    foreign = {row["uid"] for row in rows} - {None}
+    if foreign:
+        known = select_in(tx, "SELECT DISTINCT uid FROM early_status WHERE uid IN :ids", sorted(foreign, key=str))
+        if len(known) < len(foreign):
+            miscounted(tx)
     if rows:
         tx.execute(
             sa.text(

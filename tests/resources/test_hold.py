@@ -5,7 +5,8 @@ import pytest
 from resources.backup import make_backup, open_backup
 from resources.hold import let_go
 from resources.restore import put_back
-from tests.stage import OFFER, Stage
+from tests.resources.test_numbers import answers
+from tests.stage import OFFER, Stage, person
 
 TWO_STEPS = """
 name: offer
@@ -217,6 +218,76 @@ def test_an_event_that_comes_again_after_a_restore_messages_nobody_twice(make_ho
     again.later(minutes=5).turn()
     assert again.send() == []
     assert again.states() == {"unknown": 1}
+
+
+LONG = OFFER.replace("language: fr}", "language: fr, expires: 10d}")
+
+
+def people(stage):
+    """How many count for the limit, as a lane sees it; None while nobody has counted."""
+    return stage.value("SELECT CASE WHEN counted_at IS NOT NULL THEN people END FROM portfolio")
+
+
+def limited(make_home, **more):
+    """A home whose number may write to six people in 24 hours."""
+    stage = make_home(contacts=10, **more)
+    stage.turn()
+    answers(stage, messaging_limit="6")
+    stage.turn()
+    return stage
+
+
+def test_whom_the_lost_time_wrote_to_counts_for_metas_limit(make_home, tmp_path, close):
+    stage = limited(make_home, campaigns=(LONG,))
+    stage.run()
+    folder = back(stage, tmp_path)
+    assert len(stage.send(want=4)) == 4
+    stage.later(minutes=5).status(1, "delivered").status(2, "sent")
+    close.append(again := restore(stage, folder))
+    assert people(again) == 2, "those two went out past this ledger"
+    assert resume(again).in_doubt == 8
+    assert people(again) == 10, "all that may have gone out counts"
+    again.contacts([person(number) for number in (20, 21)]).later(hours=1)
+    again.campaign(LONG.replace("name: offer", "name: second")).run("second")
+    assert len(again.send()) == 10, "who counts already may be written to"
+    assert again.rows("SELECT contact_id, held_why FROM message WHERE state <> 'accepted' AND id > 10") == [
+        ("c20", "messaging_limit"), ("c21", "messaging_limit")
+    ]  # fmt: skip
+
+
+def test_a_message_that_this_ledger_does_not_know_counts_as_a_person_of_its_own(make_home, tmp_path, close):
+    stage = limited(make_home, campaigns=(TRIGGERED,))
+    folder = back(stage, tmp_path)
+    for number in range(4):
+        stage.happens("ordered", f"c{number}", n=number)
+    stage.later(minutes=1).turn()
+    assert len(stage.send()) == 4
+    for number in range(1, 5):
+        stage.status(number, "sent")
+    (stage.path / "landing/events/log.ndjson").unlink()  # nor does it learn of them any more
+    close.append(again := restore(stage.later(minutes=1), folder))
+    resume(again)
+    assert people(again) == 4
+    for number in range(4, 10):
+        again.happens("ordered", f"c{number}", n=number, file="later.ndjson")
+    again.later(minutes=1).turn()
+    assert len(again.send()) == 2
+
+
+def test_a_status_that_comes_after_the_sends_were_let_go_takes_its_place_before_anything_goes(
+    make_home, tmp_path, close
+):
+    stage = limited(make_home, campaigns=(TRIGGERED,))
+    folder = back(stage, tmp_path)
+    stage.happens("ordered", "c0").turn()
+    stage.send()
+    late = stage.status_of(1, "sent")
+    (stage.path / "landing/events/log.ndjson").unlink()
+    close.append(again := restore(stage.later(minutes=1), folder))
+    resume(again)
+    assert people(again) == 0
+    again.webhook(late).turn()
+    assert people(again) == 1
 
 
 def test_whoever_acted_before_a_restore_can_write_no_more(make_home, tmp_path, close):
