@@ -3,10 +3,14 @@
 What belongs here: what such a query may be, and its result. The file itself is `resources.analyst_db`.
 
 The database is attached read-only, but DuckDB could still write files (COPY, also inside a WITH, which it calls a
-SELECT) and read any. So one statement that reads is admitted, without the words that write files, and the session sees
-the lake's files and no other, has no network and can't be configured.
+SELECT; also out of a text, which a table function runs) and read any. So one statement that reads is admitted, without
+the words that write files and without table functions but a few; and the session sees the lake's files and no other,
+has no network and no extensions, can't be configured, and has limits of memory and of disk.
 """
 
+import functools
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +25,27 @@ from resources.segment_guard import error_line, error_text
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
 _WRITES = ("copy", "export")
 """What writes files; everything else that writes is refused by the read-only database."""
+
+_TABLE_FUNCTIONS = frozenset(
+    {
+        "unnest",
+        "range",
+        "generate_series",
+        "repeat",
+        "repeat_row",
+        "json_each",
+        "json_tree",
+        "pg_timezone_names",
+        "glob",
+    }
+)
+_TELLING = ("duckdb_", "pragma_")
+"""How table functions begin that say what there is. Of the others one runs the statement that it is given as a text,
+COPY and all, and others read files or keep logs; a release of DuckDB brings more."""
+
+MEMORY = 4_000_000_000
+SPILLED = "20GB"
+"""Bytes that a query may hold, and what it may put on disk meanwhile: the pass beside it needs some of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +63,14 @@ def query(path: Path, sql: str, params: Sequence[object] = (), timezone: str = "
     UsageError: it is no single query that only reads, or it fails (with DuckDB's sentence). EstafetteError: nothing is
     published yet.
     """
-    with connect(path, timezone) as con:
+    with connect(path, timezone) as con, tempfile.TemporaryDirectory(prefix="estafette-query-") as folder:
         _refuse(con, sql)
+        _bound(con, folder)
         con.execute("SET allowed_directories = ?", [[str(path.resolve().parent / "lake")]])
         con.execute("SET enable_external_access = false")
+        con.execute("SET python_enable_replacements = false")
+        con.execute("SET autoload_known_extensions = false")
+        con.execute("SET autoinstall_known_extensions = false")
         con.execute("SET lock_configuration = true")
         try:
             con.execute(sql, list(params) or None)
@@ -65,8 +94,42 @@ def _refuse(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     mend = "Write one SELECT; a column of that name goes in double quotes"
     if statements[0].type not in _READS:
         raise UsageError("the database for analysts can only be read", mend=mend)
-    tokens = duckdb.tokenize(sql)
-    for (start, kind), (end, _) in zip(tokens, [*tokens[1:], (len(sql.encode()), None)], strict=True):
-        word = sql.encode()[start:end].decode("utf-8", "replace").strip().lower()
+    words = _words(sql)
+    for (kind, word), (_, then) in zip(words, [*words[1:], (duckdb.token_type.comment, "")], strict=True):
         if kind == duckdb.token_type.keyword and word in _WRITES:
             raise UsageError(f"the database for analysts can only be read, and this has `{word.upper()}`", mend=mend)
+        if then.startswith("(") and _is_refused(word):
+            known = "It reads the published tables; docs/query-results.md names them"
+            raise UsageError(f"the table function `{word}` is refused", mend=known)
+
+
+def _words(sql: str) -> list[tuple[object, str]]:
+    """The words and signs of a statement as DuckDB divides it, without comments; names without their quotes."""
+    text = sql.encode()
+    tokens = duckdb.tokenize(sql)
+    ends = [*(start for start, _ in tokens[1:]), len(text)]
+    parts = [
+        (kind, text[start:end].decode("utf-8", "replace").strip().strip('"').lower())
+        for (start, kind), end in zip(tokens, ends, strict=True)
+    ]
+    return [one for one in parts if one[0] != duckdb.token_type.comment]
+
+
+def _is_refused(name: str) -> bool:
+    return name in _known_table_functions() and name not in _TABLE_FUNCTIONS and not name.startswith(_TELLING)
+
+
+@functools.lru_cache(maxsize=1)
+def _known_table_functions() -> frozenset[str]:
+    """All that this DuckDB has: what stands before a bracket is most often a function of values, or none at all."""
+    with duckdb.connect(":memory:") as con:
+        rows = con.execute("SELECT function_name FROM duckdb_functions() WHERE function_type LIKE 'table%'").fetchall()
+    return frozenset(str(one).lower() for (one,) in rows)
+
+
+def _bound(con: duckdb.DuckDBPyConnection, folder: str) -> None:
+    """Limits of memory, and of what is put on disk meanwhile, in `folder`. A small machine gives half of its own."""
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    con.execute(f"SET memory_limit = '{min(MEMORY, half)}B'")
+    con.execute("SET temp_directory = ?", [folder])
+    con.execute(f"SET max_temp_directory_size = '{SPILLED}'")

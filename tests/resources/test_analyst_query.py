@@ -1,11 +1,14 @@
 """`estafette query` reads the published tables, and nothing can be harmed by it."""
 
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
+import resources.analyst_query
 from journey.problems import EstafetteError, UsageError
 from resources import tables
 from resources.analyst_db import publish
@@ -75,6 +78,10 @@ def test_values_can_be_bound(path: Path) -> None:
         "EXPLAIN SELECT * FROM skips",
         "PIVOT skips ON reason USING count(*)",
         "WITH one AS (SELECT 1) FROM one;",
+        "SELECT * FROM range(3) WHERE range IN (1, 2)",
+        "FROM duckdb_columns() WHERE table_name IN ('skips')",
+        "FROM pragma_table_info('skips')",
+        "SELECT 1 AS query, 'read_text(1)' AS two -- query(",
         "SELECT 'copy' AS \"copy\" -- copy, export",
     ],
 )
@@ -105,6 +112,46 @@ def test_whatever_writes_is_refused_and_writes_nothing(path: Path, sql: str) -> 
     with pytest.raises(UsageError):
         query(path, sql.format(folder=path.parent))
     assert files(path) == before
+
+
+WRITES = "WITH x AS (COPY (SELECT 1) TO 'FILE') SELECT 1"
+TREE = duckdb.sql("SELECT json_serialize_sql($1::varchar)", params=[WRITES]).fetchall()[0][0]
+SERIALIZED = TREE.replace("'", "''")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"FROM json_execute_serialized_sql('{SERIALIZED}')",
+        f"EXPLAIN ANALYZE FROM \"JSON_execute_serialized_sql\" /* ( */ ('{SERIALIZED}')",
+        f"PIVOT json_execute_serialized_sql('{SERIALIZED}') ON error",
+        f"FROM system.main.json_execute_serialized_sql('{SERIALIZED}')",
+        "FROM query('FROM json_execute_seria' || 'lized_sql(''x'')')",
+        "FROM query_table('skips')",
+        "FROM read_text('FILE')",
+        "FROM enable_logging(storage := 'file')",
+    ],
+)
+def test_a_text_is_not_run_and_nothing_is_opened_by_a_table_function(path: Path, sql: str) -> None:
+    before = files(path)
+    with pytest.raises(UsageError, match="table function"):
+        query(path, sql.replace("FILE", str(path.parent / "lake" / "out.csv")))
+    assert files(path) == before
+
+
+def test_a_query_has_limits_of_memory_and_of_disk_and_leaves_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(resources.analyst_query, "MEMORY", 100_000_000)
+    monkeypatch.setattr(resources.analyst_query, "SPILLED", "1MB")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"[Mm]emory|disk|limit"):
+        query(
+            path,
+            "SELECT * FROM (SELECT range AS n, hash(range) AS h FROM range(30_000_000)) ORDER BY h OFFSET 29_999_999",
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_files_can_not_be_read(path: Path, tmp_path: Path) -> None:
