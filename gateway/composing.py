@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.words import Words
+from journey.blank import is_blank
 from journey.template import MEDIA, Template
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def answer_of(
         value |= _filled(template, form, t)
     else:
         value["text"] = form.get("text", "").replace("\r\n", "\n").strip()
-        if not value["text"]:
+        if is_blank(value["text"]):
             raise NotSent(t("answer_blank"))
         if len(value["text"]) > LONGEST_TEXT:
             raise NotSent(t("answer_too_long", most=LONGEST_TEXT))
@@ -213,9 +214,13 @@ def _filled(template: Template, form: Mapping[str, str], t: Words) -> dict[str, 
     """What the form says of each field of the template."""
     given: dict[str, str] = {}
     for one in _fields(template, {}, {}, t):
-        value = form.get(one.name, "").strip()[:LONGEST_FIELD]
-        if not value and one.name != HEADER + "filename":
-            raise NotSent(t("answer_field", field=one.label))
+        value = form.get(one.name, "").strip()
+        if is_blank(value):
+            value = ""
+            if one.name != HEADER + "filename":
+                raise NotSent(t("answer_field", field=one.label))
+        if len(value) > LONGEST_FIELD:
+            raise NotSent(t("answer_field_too_long", field=one.label, most=LONGEST_FIELD, length=len(value)))
         given[one.name] = value
     header: dict[str, Any] = {
         name.removeprefix(HEADER): value for name, value in given.items() if name.startswith(HEADER) and value

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, model_validator
 
+from journey.blank import is_blank
 from journey.braces import escape
 from journey.steps import Header, Location, Model, TemplateMessage, TextMessage
 from journey.variables import Variable
@@ -76,14 +77,14 @@ class InboxAnswer(Model):
     @model_validator(mode="after")
     def _whole(self) -> "InboxAnswer":
         for name in ("contact_id", "sender", "author"):
-            if not getattr(self, name).strip():
+            if is_blank(getattr(self, name)):
                 raise ValueError(f"there is no {name}")
         if len(self.author) > LONGEST_AUTHOR:
             raise ValueError(f"author is longer than {LONGEST_AUTHOR} characters")
         if (self.text is None) == (self.template is None):
             raise ValueError("one of `text` and `template` is wanted")
         if self.text is not None:
-            if not self.text.strip():
+            if is_blank(self.text):
                 raise ValueError("the text is blank")
             if len(self.text) > LONGEST_TEXT:
                 raise ValueError(f"the text is longer than {LONGEST_TEXT:,} characters")

@@ -10,19 +10,19 @@ White space is what Python's `str.isspace` calls so: Unicode's White_Space and t
   typography and Meta takes it. Nothing is stripped: a run at an end becomes one space there.
 - Words are what white space separates. The two Capitalize cases put the first character of a word in full Unicode
   upper case (ß → SS) and leave the rest alone: an apostrophe, a hyphen or a digit begins no word ("o'neil" → "O'neil").
-- A text is blank where nothing would be seen: white space and zero-width characters only. The fallback then serves, as
-  written; a blank fallback is none.
+- A text is blank where nothing would be seen (`blank`): the fallback then serves, as written; a blank fallback is none.
 """
 
 from collections.abc import Callable
 
 import polars as pl
 
+from journey.blank import INVISIBLE
 from journey.words import Case
 
 _SPACE = r"[\s\x1c-\x1f]"
 _RUN_OR_BREAK = _SPACE + r"{2,}|[\t\n\x0b\x0c\r\x1c-\x1f\x{85}\x{2028}\x{2029}]"
-_BLANK = r"^[\s\x1c-\x1f\x{180e}\x{200b}-\x{200d}\x{2060}\x{feff}]*$"
+_BLANK = r"^[\s\x1c-\x1f" + "".join(f"\\x{{{ord(one):x}}}" for one in INVISIBLE) + "]*$"
 _MARK = "\n"  # cannot be in a text with single spaces; a tenth faster than what is no character at all
 _NO_CHARACTER = "\ufdd0"
 

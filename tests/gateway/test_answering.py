@@ -102,8 +102,9 @@ def test_what_cannot_be_sent_is_said_and_what_was_written_is_kept(make_home: Mak
     stage = written(make_home)
 
     async def scene(browser: Browser) -> None:
-        blank = await answer(browser, "c1", text="  \r\n ")
-        assert blank.status_code == 400 and "Write something first." in blank.text
+        for nothing in ("  \r\n ", "\u200b", " \u200e\u2060\ufeff\u00ad "):
+            blank = await answer(browser, "c1", text=nothing)
+            assert blank.status_code == 400 and "Write something first." in blank.text
         long = await answer(browser, "c1", text="é" * 4_097)
         assert long.status_code == 400 and "at most 4,096 characters" in long.text and "é" * 4_097 in long.text
         page = (await browser.get("/inbox/c1")).text
@@ -115,6 +116,13 @@ def test_what_cannot_be_sent_is_said_and_what_was_written_is_kept(make_home: Mak
         await browser.log_in()
         late = await answer(browser, "c2", "?template=note/fr", **{"variable.order": "7", "variable.first_name": ""})
         assert late.status_code == 400 and "Fill in “first_name”." in late.text and 'value="7"' in late.text
+        unseen = {"variable.order": "\u200b", "variable.first_name": "Anna"}
+        none = await answer(browser, "c2", "?template=note/fr", **unseen)
+        assert none.status_code == 400 and "Fill in “order”." in none.text
+        fields = {"variable.order": "7" * 2_001, "variable.first_name": "Anna"}
+        cut = await answer(browser, "c2", "?template=note/fr", **fields)
+        assert cut.status_code == 400 and "7" * 2_001 in cut.text
+        assert "“order” takes at most 2,000 characters, and this has 2,001." in cut.text
         over = await browser.http.post("/inbox/c1", data={**hidden, "text": "Oui", "csrf": csrf(late.text)})
         assert over.status_code == 400 and "The 24 hours after their last message are over" in over.text
 

@@ -21,7 +21,7 @@ from journey.variables import Variable
 from journey.words import Case
 
 BREAKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
-INVISIBLE = "\u180e\u200b\u200c\u200d\u2060\ufeff"
+INVISIBLE = "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202d\u202e\u2060\u2066\u2069\ufeff"
 LEGAL = string.ascii_letters + string.digits + "-._~:/?#[]@!$&'()*+,;="
 
 TEMPLATE = parse_template(
