@@ -1,13 +1,19 @@
 """Connections: how many there may be, and what one may send before there is a request for a door.
 
-What belongs here: limits that no door can set, because it is not asked yet. uvicorn gives a request's head any time and
-any length; here both are bounded, so that whoever opens connections and drips into them, or never ends a header, holds
-neither. The limits of bodies are `gateway.answers`.
+What belongs here: limits that no door can set, because it is not asked yet, or has answered. uvicorn gives a request's
+head any time and any length, and an answer any time to be taken; here they are bounded, so that whoever opens
+connections and drips into them, never ends a header, or asks and does not read, holds nothing. The limits of bodies are
+`gateway.answers`.
 """
 
+import array
 import asyncio
 import contextlib
+import fcntl
 import resource
+import socket
+import struct
+import termios
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,6 +21,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_TIMEOUT = 30.0  # seconds from a connection, or from the first byte of a request, until the head is there
 LONGEST_HEAD = 64 * 1024  # bytes of request line and headers, and of whatever in a body is none of it
 OVERHEAD = 8  # bytes that a byte of a body may cost besides: a chunk of one byte costs five
+READ_TIMEOUT = 20.0  # seconds in which somebody who is answered must have taken `LEAST_READ` of it, or all
+LEAST_READ = 16 * 1024  # bytes; what the system holds for a connection comes on top
 MOST_CONNECTIONS = 4_000  # beyond it requests are answered 503
 MOST_FILES = 16_384
 SPARE_FILES = 200  # open files that are no connection: logs, the ledger, the lake
@@ -29,6 +37,9 @@ class Connection(HttpToolsProtocol):
         self._began = 0  # requests that began on this connection
         self._open = False  # one has begun, and is not at its end
         self._body = self._beside = 0  # bytes of it: of its body, and of all else
+        self._reading: asyncio.TimerHandle | None = None
+        self._untaken = 0  # bytes of answers that were not taken when last looked
+        self._taken = False  # nearly all was taken since
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -36,7 +47,21 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        if self._reading is not None:
+            self._reading.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken = True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_reading()
 
     def data_received(self, data: bytes) -> None:
         began, was_open = self._began, self._open
@@ -83,6 +108,33 @@ class Connection(HttpToolsProtocol):
         self._timer = None
         if not self.transport.is_closing():
             self._end("The head of the request did not come in time.")
+
+    def _expect_reading(self) -> None:
+        """Look from now on whether what is answered is taken. A connection that is closed ends only then."""
+        if self._reading is None and self.transport.get_write_buffer_size():
+            self._untaken, self._taken = self._waits(), False
+            self._reading = self.loop.call_later(READ_TIMEOUT, self._look_at_reading)
+
+    def _look_at_reading(self) -> None:
+        self._reading = None
+        if self.transport.get_write_buffer_size() and not self._taken and self._waits() > self._untaken - LEAST_READ:
+            with contextlib.suppress(OSError):  # the system is not to keep its part either
+                self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+            return
+        self._expect_reading()
+
+    def _waits(self) -> int:
+        """Bytes that were answered and not taken yet, with those that the system holds, where it says how many: it
+        takes more of them only when a third of its room is free, which is a megabyte."""
+        held = array.array("i", [0])
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._socket().fileno(), termios.TIOCOUTQ, held)
+        return self.transport.get_write_buffer_size() + held[0]
+
+    def _socket(self) -> socket.socket:
+        found: socket.socket = self.transport.get_extra_info("socket")
+        return found
 
     def _end(self, sentence: str) -> None:
         """Ends the connection, with a sentence where nothing was answered yet."""

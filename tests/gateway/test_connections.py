@@ -2,6 +2,8 @@
 
 import contextlib
 import resource
+import select
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +189,56 @@ def test_connections_leave_files_for_the_rest(monkeypatch: pytest.MonkeyPatch) -
     assert most_connections() == 824
     take_files()
     assert limits[-1] == (16_384, 524_288) and most_connections() == 4_000
+
+
+# -- what is answered and not read -------------------------------------------------------------------------------------
+
+LONG = 8_000_000  # bytes; more than systems hold for a connection
+
+
+@pytest.fixture
+def long_line(app: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    from fastapi.responses import PlainTextResponse
+
+    monkeypatch.setattr(gateway.connections, "READ_TIMEOUT", 0.3)
+
+    @app.get("/long")
+    async def long() -> PlainTextResponse:
+        return PlainTextResponse("x" * LONG)
+
+    with serving(app) as made:
+        yield made
+
+
+def asked(line: Line, request: bytes) -> socket.socket:
+    """A connection on which a long answer comes, with as little room at this end as there may be."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connection.settimeout(20)
+    connection.connect(line.where)
+    connection.sendall(request)
+    return connection
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["kept", "to be closed"])
+def test_an_answer_that_nobody_reads_is_not_kept(long_line: Line, more: bytes) -> None:
+    silent = asked(long_line, b"GET /long HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
+    watching = select.poll()
+    watching.register(silent, 0)
+    assert watching.poll(10_000), "the connection is still there"
+    assert long_line.status(GET) == 200
+    silent.close()
+
+
+def test_who_reads_slowly_gets_all(long_line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.connections, "LEAST_READ", 1_000)
+    with asked(long_line, b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as slow:
+        found, began = 0, time.monotonic()
+        while part := slow.recv(1_000_000 if time.monotonic() - began > 1.5 else 20_000):
+            found += len(part)
+            if time.monotonic() - began < 1.5:
+                time.sleep(0.02)
+    assert found > LONG
 
 
 # -- where it comes from -----------------------------------------------------------------------------------------------
