@@ -27,6 +27,7 @@ from journey.messaging_limit import show as show_limit
 from journey.problems import CloudApiError, EstafetteError
 from journey.steps import Link, TemplateMessage
 from pipelines.forgetting import unfinished
+from pipelines.scrubbing import is_due
 from resources.cloud_api import CloudApi, PhoneNumber
 from resources.containing import MEND, told, troubles
 from resources.coupons import left
@@ -270,6 +271,9 @@ def _work(home: Home) -> Iterator[Line]:
     if begun is not None:
         mend = "Where nobody is at it: estafette forget CONTACT --yes, for the same person or another, finishes it"
         yield Line("forget", "FAIL", f"{begun.contact_id} is half forgotten", mend)
+    elif is_due(home):
+        mend = "A pass does it that begins while nobody sends; it takes as much room on the disk again"
+        yield Line("forget", "warn", "the ledger's file is to be written anew, without what its pages still hold", mend)
     leases = home.ledger.leases()
     listed = "; ".join(f"{row.name}: {describe(row)}" for row in leases)
     yield Line("at work", "ok", listed or "nobody")

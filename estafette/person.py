@@ -68,7 +68,7 @@ def forget_person(session: Session, given: str, *, yes: bool) -> None:
             "files": list(done.files),
             "rewritten": done.rewritten,
             "still_named_in": list(done.left),
-            "journal_emptied": done.emptied,
+            "ledger_rewritten": done.emptied,
             "backups": BACKUPS,
         },
         lambda console: _draw(console, given, done),
@@ -114,8 +114,8 @@ def _draw(out: Console, given: str, done: Forgotten) -> None:
         )
     if not done.emptied:
         out.print(
-            "The ledger's journal could not be emptied while somebody reads; it is overwritten as work goes on."
-            " Run this again later to make sure.",
+            "The ledger's file may still hold bytes of theirs that nothing shows. It is written anew by the first pass"
+            " that begins while nobody sends; `estafette doctor` says so until then.",
             style="yellow",
             soft_wrap=True,
         )

@@ -5,7 +5,7 @@ left of it, is `resources.forget_landing`, `forget_lake` and `forget_ledger`.
 
 First nobody may send to them or let them in; then everything by which they are known is written down (`meta`, as
 `forgetting`), because the stores lose it one by one; then the stores, each safe to do again; last the files that were
-replaced are deleted, the ledger's file is written anew, and what was written down goes.
+replaced are deleted, and what was written down goes. Then the ledger's file is due to be written anew (`scrubbing`).
 """
 
 import time
@@ -21,6 +21,7 @@ from sqlalchemy.dialects.sqlite import insert
 from journey.clock import to_us
 from journey.person import FORGOTTEN, Person
 from journey.words import LeaveReason, MessageState
+from pipelines import scrubbing
 from pipelines.publish import publish
 from resources.forget_lake import Traces, erase_from_kept, erase_from_lake
 from resources.forget_landing import erase_from_landing, names_in
@@ -44,7 +45,7 @@ Say = Callable[[str], None]
 class Forgotten:
     """What was done. `label` stands for the person in what is counted; `cancelled` messages were not sent; `rows` are
     lines of landing files; `rewritten` lake files; `left`: files that still name them, which nobody but their owner can
-    change; `emptied`: whether the ledger's journal holds nothing of them any more."""
+    change; `emptied`: whether the ledger's file has been written anew since, else a pass does it."""
 
     label: str
     cancelled: int = 0
@@ -120,15 +121,16 @@ def _forget(home: Home, lease: Lease, contact_id: str, say: Say) -> Forgotten:
     say("The lake.")
     rewritten = _lake(home, lease, person, traces)
     say("The ledger.")
-    Eraser(home.ledger, lease, person, traces).erase(landing.places)
+    Eraser(home.ledger, lease, person, traces).erase(landing.places, landing.requests)
     say("The analysts' database.")
     publish(home, lease)
     home.lake.sweep(lease, keep=-IN_FLIGHT)
     kept = erase_from_kept(home.path, person, {home.paths.lake, home.paths.landing, home.paths.dagster})
     with home.ledger.write(lease) as tx:
         tx.execute(meta.delete().where(meta.c.name == JOB))
+        scrubbing.ask(tx)
     say("The ledger's file.")
-    emptied = home.ledger.scrub()
+    emptied = scrubbing.scrub(home, lease)
     left = [*landing.left, *(one for one in _project_files(home) if names_in(home.path / one, person))]
     files = (*landing.files, *kept)
     return Forgotten(job.label, cancelled, landing.lines, files, rewritten, tuple(left), emptied)

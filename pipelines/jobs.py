@@ -23,6 +23,7 @@ from pipelines.advance import advance
 from pipelines.numbers import ask_numbers
 from pipelines.portion import Portion
 from pipelines.publish import publish
+from pipelines.scrubbing import scrub
 from pipelines.sending import Progress, Sending
 from pipelines.take_in import take_in
 from pipelines.turn import Turn, let_in, move, settle, turn
@@ -54,6 +55,7 @@ OUT = dg.Out(dg.Nothing)
 @dg.op(out=OUT)
 def take_in_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Contacts, events, coupon codes, requests and webhooks from the landing zone."""
+    scrub(passing.home, passing.lease)
     ask_numbers(passing.home, passing.lease)
     taken = take_in(passing.home, passing.lease, passing.home.clock(), final=not passing.linger)
     for one in taken.files:

@@ -22,6 +22,7 @@ import polars as pl
 from journey.contact_rows import known_column
 from journey.csv_rows import UnreadableCsv, csv_records
 from journey.event_rows import known_field
+from journey.json_rows import json_object
 from journey.person import Person
 from journey.rows import frame_rows
 from resources.lake import parquet_schema
@@ -36,11 +37,13 @@ KINDS: tuple[Kind, ...] = ("contacts", "events", "requests", "webhooks")
 @dataclass
 class Erased:
     """What was taken out. `lines` and rows in `files`; `places`: (file under landing/, line) of each line that went;
-    `left`: files that name them and are of no kind that can be rewritten."""
+    `requests`: uuids of those that named them; `left`: files that name them and are of no kind that can be rewritten.
+    """
 
     lines: int = 0
     files: list[str] = field(default_factory=list)
     places: set[tuple[str, int]] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
     left: list[str] = field(default_factory=list)
 
 
@@ -82,7 +85,7 @@ def _erase(landing: Landing, stat: FileStat, person: Person, lease: Lease | None
     elif stat.form == "csv":
         lines = _write_over(landing, stat, _in_csv(stat, person), lease, erased)
     elif stat.form == "ndjson":
-        lines = _write_over(landing, stat, _in_ndjson(stat, person), lease, erased)
+        lines = _write_over(landing, stat, _in_ndjson(stat, person, erased), lease, erased)
     elif names_in(stat.path, person):
         erased.left.append(f"landing/{stat.shown}")
     if lines:
@@ -104,13 +107,15 @@ Found = tuple[int, int, bytes, bool]
 """A line's number, its offset, what takes its place (as long), and whether it went whole."""
 
 
-def _in_ndjson(stat: FileStat, person: Person) -> list[Found]:
+def _in_ndjson(stat: FileStat, person: Person, erased: Erased) -> list[Found]:
     found: list[Found] = []
     with stat.path.open("rb") as file, _mapped(file) as content:
         for number, start, raw in _lines(content, person):
             left = person.line(stat.kind, raw)
             if left is None:
                 continue
+            if stat.kind == "requests" and (asked := json_object(raw.strip())[0].get("request_uuid")) is not None:
+                erased.requests.add(str(asked))
             if len(left) > len(raw):  # JSON is never longer here; what was written oddly goes to a file of its own
                 _keep(stat, left)
                 left = b""

@@ -44,6 +44,8 @@ from resources.tables import (
 UNSETTLED = ("attempted", "unknown")
 """States of messages that are still known by their `uid` alone."""
 
+_REPEAT = "DELETE FROM idempotency WHERE request_uuid = (SELECT uuid FROM request WHERE id = ?)"
+
 
 @dataclass(frozen=True, slots=True)
 class Eraser:
@@ -54,8 +56,9 @@ class Eraser:
     person: Person
     traces: Traces
 
-    def erase(self, places: Collection[tuple[str, int]]) -> None:
-        """Take them out. `places`: lines of landing files that were theirs, whose quarantine goes too."""
+    def erase(self, places: Collection[tuple[str, int]], requests: Collection[str]) -> None:
+        """Take them out. `places`: lines of landing files that were theirs, whose quarantine goes too; `requests`:
+        uuids of those that named them there."""
         ids = sorted(self.person.ids)
         for table, change in (
             (participant, self._participants),
@@ -77,6 +80,7 @@ class Eraser:
         self._opt_outs(ids)
         self._quarantine(places)
         self._mentions()
+        self._repeats(sorted(requests))
 
     def _in_parts(
         self, rows: Sequence[int], table: sa.Table, change: Callable[[sa.Connection, sa.Table, list[int]], None]
@@ -200,6 +204,7 @@ class Eraser:
         for part in chunks(len(people)):
             with self.ledger.write(self.lease) as tx:
                 tx.exec_driver_sql("UPDATE request SET people = ?, attributes = ? WHERE id = ?", people[part])
+                tx.exec_driver_sql(_REPEAT, [(number,) for *_, number in people[part]])
         with self.ledger.write(self.lease) as tx:
             for row in tx.execute(sa.select(trouble.c.campaign, trouble.c.error)).all():
                 error = self.person.renamed(row.error, self.traces.label)
@@ -211,6 +216,12 @@ class Eraser:
                 with self.ledger.write(self.lease) as tx:
                     tx.exec_driver_sql(f"UPDATE {table.name} SET attributes = ? WHERE id = ?", told_of[part])
                     mark_dirty(tx, table.name, [number for _, number in told_of[part]])
+
+    def _repeats(self, uuids: Sequence[str]) -> None:
+        """What keys of the API were used for is kept as a hash, which trying every phone would undo."""
+        for part in chunks(len(uuids)):
+            with self.ledger.write(self.lease) as tx:
+                tx.exec_driver_sql("DELETE FROM idempotency WHERE request_uuid = ?", [(one,) for one in uuids[part]])
 
     def _telling(self, table: sa.Table, words: Sequence[str]) -> list[tuple[str, int]]:
         some = sa.or_(*(table.c.attributes.contains(one, autoescape=True) for one in words)) if words else sa.false()

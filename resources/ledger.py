@@ -132,24 +132,30 @@ class Ledger:
             assert isinstance(source, sqlite3.Connection)
             source.backup(made)
 
-    def scrub(self, wait: float = 30.0) -> bool:
-        """Write the file anew, without what its pages still hold of deleted and older rows, and empty its journal.
-
-        Readers go on; writers wait for it (some seconds a gigabyte). Gives whether the journal is empty: somebody who
-        reads on an old cut for longer than `wait` seconds keeps it.
-        """
+    def rewrite(self) -> None:
+        """Write the file anew, without what its pages still hold of deleted and older rows; its journal holds them
+        until `empty_journal`. Readers go on; writers wait for it (some twenty seconds a gigabyte)."""
         with self.engine.connect() as tx:
             tx.exec_driver_sql("PRAGMA temp_store=FILE")
             try:
                 tx.exec_driver_sql("VACUUM")
             finally:
                 tx.exec_driver_sql("PRAGMA temp_store=MEMORY")
-            deadline = time.monotonic() + wait
-            while True:
-                busy, *_ = tx.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-                if not busy or time.monotonic() > deadline:
-                    return not busy
-                time.sleep(0.1)
+
+    def empty_journal(self, wait: float = 30.0) -> bool:
+        """Take everything out of the journal. Gives whether it is empty: somebody who reads on an old cut for longer
+        than `wait` seconds keeps it. SQLite holds the writers while it waits for readers, so it waits for moments."""
+        deadline = time.monotonic() + wait
+        with self.engine.connect() as tx:
+            tx.exec_driver_sql(f"PRAGMA busy_timeout={LOOK_MS}")
+            try:
+                while True:
+                    busy, *_ = tx.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+                    if not busy or time.monotonic() > deadline:
+                        return not busy
+                    time.sleep(0.1)
+            finally:
+                tx.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MS}")
 
     # -- transactions ------------------------------------------------------------------------------------------------
 

@@ -12,13 +12,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from estafette.doctor import _work
 from estafette.person import find
 from pipelines import forgetting
 from pipelines.forgetting import Forgotten, forget, unfinished
 from pipelines.publish import publish
+from pipelines.scrubbing import scrub
 from resources.analyst_db import connect
+from resources.ledger import Ledger
 from resources.person import know
 from resources.person_export import document
 from tests.stage import NOON, Stage, delivery, person, write_home
@@ -344,7 +347,8 @@ def test_a_status_that_comes_late_is_counted_and_names_nobody(stage, callback):
     assert stage.rows("SELECT state FROM message WHERE id = ?", number) == [("read",)]
     assert stage.rows("SELECT state FROM message WHERE id = ?", anne(stage)) == [("read",)]
     publish(stage.home, stage.lease)
-    stage.home.ledger.scrub()
+    stage.home.ledger.rewrite()
+    stage.home.ledger.empty_journal()
     assert found_in(stage.path) == []
     assert "wamid.anne" in (stage.path / "landing/webhooks/log.ndjson").read_text().splitlines()[-1]
     assert stage.home.landing.pending(stage.wall) == []
@@ -405,6 +409,52 @@ def test_an_answer_from_the_wire_after_it_names_nobody(stage):
     stage.webhook({"statuses": [late]}).turn()
     assert stage.rows("SELECT state FROM message WHERE id = ?", number) == [("read",)]
     assert stage.value("SELECT wamid FROM message WHERE id = ?", number).startswith("forgotten:")
+
+
+def test_whoever_sends_meanwhile_is_not_held_up_and_the_file_is_written_anew_once_nobody_does(stage, monkeypatch):
+    lane = stage.home.ledger.take("send:main:0/1", "test")
+    rewritten, wrote = [], []
+    rewrite, publishing = Ledger.rewrite, forgetting.publish
+
+    def sends(*given: Any) -> Any:
+        with stage.home.ledger.write(lane):
+            wrote.append(True)
+        return publishing(*given)
+
+    monkeypatch.setattr(Ledger, "rewrite", lambda ledger: rewritten.append(rewrite(ledger)))
+    monkeypatch.setattr(forgetting, "publish", sends)
+    assert not forgotten(stage).emptied
+    assert wrote
+    assert not rewritten
+    assert "written anew" in " ".join(line.found for line in _work(stage.home))
+    assert not scrub(stage.home, stage.lease)
+    stage.home.ledger.release(lane)
+    assert scrub(stage.home, stage.lease)
+    assert len(rewritten) == 1
+    assert scrub(stage.home, stage.lease)
+    assert len(rewritten) == 1, "it is done"
+    assert "written anew" not in " ".join(line.found for line in _work(stage.home))
+    assert found_in(stage.path) == []
+
+
+def test_a_hash_of_what_was_asked_for_them_goes_and_others_requests_keep_theirs(stage):
+    stage.asks("order", "r3", users=["c1"], attribute_values={"word": "x"}).turn()
+    stage.asks("order", "r4", phones=["06 12 34 98 76"], attribute_values={"word": "z"})  # no pass has read it
+    with stage.home.ledger.write() as tx:
+        keys = [(uuid, "0f" * 32, 5) for uuid in ("r1", "r2", "r3", "r4")]
+        tx.exec_driver_sql("INSERT INTO idempotency (request_uuid, digest, met_at) VALUES (?, ?, ?)", keys)
+    forgotten(stage)
+    assert stage.rows("SELECT request_uuid FROM idempotency") == [("r3",)]
+
+
+def test_a_file_that_cannot_be_written_anew_stays_due(stage, monkeypatch):
+    def full(_: Ledger) -> None:
+        raise sa.exc.OperationalError("VACUUM", None, Exception("database or disk is full"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "rewrite", full)
+        assert not forgotten(stage).emptied
+    assert scrub(stage.home, stage.lease)
 
 
 STEPS = ("_write_down", "_lake", "publish")

@@ -366,7 +366,7 @@ def test_a_frame_too_big_for_one_text_of_sqlite_is_read_by_rows(tmp_path: Path) 
     assert whole.height == 1_000
 
 
-def test_what_older_pages_still_hold_is_gone_after_a_scrub(tmp_path: Path) -> None:
+def test_what_older_pages_still_hold_is_gone_once_the_file_is_written_anew(tmp_path: Path) -> None:
     """Also of a ledger whose SQLite did not overwrite what it deleted. Another process reads the bytes: a plain open()
     in this one would drop SQLite's locks."""
     path = tmp_path / "ledger.sqlite"
@@ -382,7 +382,28 @@ def test_what_older_pages_still_hold_is_gone_after_a_scrub(tmp_path: Path) -> No
         tx.exec_driver_sql("INSERT INTO meta (name, value) VALUES ('x', 'Jeanne')")
         tx.exec_driver_sql("DELETE FROM meta WHERE name = 'x'")
     assert said()
-    assert ledger.scrub()
+    ledger.rewrite()
+    assert said(), "in its journal"
+    assert ledger.empty_journal()
     assert not said()
     assert ledger.meta("schema_version")
+    ledger.close()
+
+
+def test_whoever_reads_on_an_old_cut_keeps_the_journal_and_no_writer_waits_for_them(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    with ledger.read() as old:
+        old.exec_driver_sql("SELECT * FROM meta").all()
+        with ledger.write() as tx:
+            tx.exec_driver_sql("INSERT INTO meta (name, value) VALUES ('x', '1')")
+        waiting = threading.Thread(target=ledger.empty_journal, kwargs={"wait": 3.0})
+        waiting.start()
+        writes = 0
+        while waiting.is_alive():
+            with ledger.write() as tx:
+                tx.exec_driver_sql("UPDATE meta SET value = value + 1 WHERE name = 'x'")
+            writes += 1
+        waiting.join()
+    assert writes > 5
+    assert ledger.empty_journal()
     ledger.close()
