@@ -13,8 +13,8 @@ WINDOW = 1.008
 8 ms of it keep the receiver's own sliding second at or under the pace. It costs 0.8 % of the pace."""
 
 LATE = 0.025
-"""A message may have arrived later than it left by as much as its answer was later than the quickest of late. It counts
-as that much later, up to so many seconds: what is beyond them is the other side's own time."""
+"""A message may have arrived as late as its answer came, less the quickest answer of late. It counts from then on, but
+never so many seconds later than it left: what is beyond them is the other side's own time."""
 
 FLOOR_SECONDS = 5.0
 """The quickest answer of late is that of the last five to ten seconds."""
@@ -35,18 +35,19 @@ A_LANE = 1000.0
 
 @dataclass(slots=True)
 class Leave:
-    """A message on its way: when it was written (whoever knows better sets it later), and how long its answer took
-    (None: none yet). Seconds."""
+    """A message on its way. `written`: when it was given to the wire; `at`: when it was gone for certain, `written` or
+    later; `answered`: when its answer came (None: not yet). Seconds."""
 
+    written: float
     at: float
-    took: float | None = None
+    answered: float | None = None
 
 
 class Pacer:
     """A sliding log of what left. `pace` is messages a second; it may change between two calls.
 
     What `allow` lets go is said to have `left`, at the moment of its writing, or to be `withdrawn`; until then it
-    counts. `answered` tells how long it took.
+    counts. `answered` tells when its answer came.
     """
 
     def __init__(self, pace: float) -> None:
@@ -80,7 +81,7 @@ class Pacer:
     def left(self, now: float) -> Leave:
         """One of those that were allowed was written just now."""
         self._going -= 1
-        leave = Leave(now)
+        leave = Leave(now, now)
         self._log.append(leave)
         return leave
 
@@ -90,18 +91,19 @@ class Pacer:
 
     def answered(self, leave: Leave, now: float) -> None:
         """The answer to a message is there."""
-        leave.took = max(0.0, now - leave.at)
+        leave.answered = now
+        took = now - leave.written  # from `at` it could seem quicker than any answer is
         if now - self._floor_since > FLOOR_SECONDS:
-            self._floors, self._floor_since = (leave.took, self._floors[0]), now
-        elif leave.took < self._floors[0]:
-            self._floors = (leave.took, self._floors[1])
+            self._floors, self._floor_since = (took, self._floors[0]), now
+        elif took < self._floors[0]:
+            self._floors = (took, self._floors[1])
 
     def _forget(self, now: float) -> None:
         window = WINDOW if self.pace >= 1 else WINDOW / self.pace
         floor = min(self._floors)
         while self._log and self._log[0].at <= now - window:
             leave = self._log.popleft()
-            late = LATE if leave.took is None else min(LATE, leave.took - floor)
+            late = LATE if leave.answered is None else min(LATE, leave.answered - floor - leave.at)
             if late > 0:
                 heappush(self._late, leave.at + window + late)
         while self._late and self._late[0] <= now:
