@@ -8,9 +8,9 @@ from collections import deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-WINDOW = 1.008
-"""The window is this much longer than a second: what leaves here evenly reaches the other side with some jitter, and
-8 ms of it keep the receiver's own sliding second at or under the pace. It costs 0.8 % of the pace."""
+WINDOW = 1.004
+"""The window is this much longer than a second: how late each message reaches the other side is told by its answer (see
+LATE) to within a millisecond or two, and the rest keeps the receiver's own sliding second at or under the pace."""
 
 LATE = 0.025
 """A message may have arrived as late as its answer came, less the quickest answer of late. It counts from then on, but
@@ -64,7 +64,7 @@ class Pacer:
         """How many of `waiting` messages may leave at `now`.
 
         Two bounds at once: the sliding window (never more than the pace in WINDOW seconds) and an even flow, so that a
-        pace of 1,000 is five each 5 ms and not a burst of 1,000.
+        pace of 1,000 is one each millisecond and not a burst of 1,000.
         """
         self._forget(now)
         room = max(1, int(self.pace)) - self._going - len(self._log) - len(self._late)

@@ -1,7 +1,7 @@
 """A lane: one asyncio loop that sends one share of one sender's messages at the sender's pace.
 
 What belongs here: the loop. Each 100 ms a turn of the outbox (one commit: outcomes in, next messages stamped) runs on a
-thread of its own, because a commit on the loop's thread costs pace; each 5 ms what the pacer allows is posted, and
+thread of its own, because a commit on the loop's thread costs pace; each 2.5 ms what the pacer allows is posted, and
 counts for it from the moment at which it is written to the wire. What may go out and what an answer means is
 `resources.outbox`.
 
@@ -37,7 +37,7 @@ from resources.outbox import Outbox, Settled, Turn
 from resources.posting import CONNECTIONS, POST_TIMEOUT, Sender
 
 TURN = 0.1
-TICK = 0.005
+TICK = 0.0025
 RENEW = LEASE_SECONDS / 3
 PATIENCE = 60.0
 """Seconds (wall) that a lane with nothing to claim waits for messages that are to be tried again."""
