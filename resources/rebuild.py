@@ -26,7 +26,6 @@ from resources.backup import DERIVED
 from resources.contact_intake import take_in_contacts
 from resources.contacts import BASE, DELTA, Contacts
 from resources.coupons import give_back
-from resources.deliveries import MESSAGE_EVENTS, match
 from resources.event_intake import take_in_events
 from resources.events import EVENTS, Events
 from resources.events import NAME as EVENT_TABLE
@@ -35,6 +34,7 @@ from resources.lake import Lake
 from resources.landing import Cursor, FileStat, Kind, Landing
 from resources.ledger import Lease, Ledger, chunks, mark_dirty, select_in
 from resources.retry_kinds import rules_of
+from resources.status_intake import MESSAGE_EVENTS, match
 from resources.tables import answer, lake_file
 from resources.tables import export as exports
 

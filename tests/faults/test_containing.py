@@ -11,7 +11,7 @@ from estafette.cli import app
 from journey.problems import LeaseLost
 from pipelines import advance as advancing
 from pipelines import audiences, plan, signals, stop_if, triggers, unknown
-from resources import deliveries, event_intake
+from resources import event_intake, statuses
 from resources import requests as request_intake
 from resources.containing import reaches_further, troubles
 from tests.stage import OFFER, person
@@ -248,14 +248,14 @@ def test_a_line_of_the_webhook_log_on_which_we_fail_takes_no_other_along(make_ho
     stage = make_home(contacts=3)
     stage.run()
     stage.send()
-    real = deliveries.statuses.fold
+    real = statuses.fold
 
     def failing(tx, folded, now):
         if 2 in folded["message_id"]:
             raise Broken("a page of a book")
         return real(tx, folded, now)
 
-    monkeypatch.setattr(deliveries.statuses, "fold", failing)
+    monkeypatch.setattr(statuses, "fold", failing)
     for number in (1, 2, 3):
         stage.status(number, "delivered")
     stage.says("+33600000000", "Bonjour").turn()
@@ -265,7 +265,7 @@ def test_a_line_of_the_webhook_log_on_which_we_fail_takes_no_other_along(make_ho
     assert line == 2
     assert reason.startswith("Estafette failed on it: Broken: a page of a book")
     assert "wamid.2" in raw
-    monkeypatch.setattr(deliveries.statuses, "fold", real)
+    monkeypatch.setattr(statuses, "fold", real)
     stage.status(3, "read").turn()
     assert stage.states() == {"accepted": 1, "delivered": 1, "read": 1}, "the log goes on behind it"
 

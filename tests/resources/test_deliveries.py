@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from resources import deliveries
+from resources import statuses
 from tests.stage import OFFER, delivery, person, status_value
 
 READ = f"""{OFFER}    on_read: {{within: 2d, read: reminder, not_read: end}}
@@ -186,13 +186,13 @@ def test_131050_opts_out_of_marketing(make_home):
 def test_131050_is_not_lost_by_a_crash_after_the_fold(make_home, monkeypatch):
     stage = sent(make_home, 1)
     stage.status(1, "failed", code=131050)
-    real = deliveries.statuses.fold
+    real = statuses.fold
 
     def crash(*args):
         real(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deliveries.statuses, "fold", crash)
+    monkeypatch.setattr(statuses, "fold", crash)
     with pytest.raises(KeyboardInterrupt):
         stage.turn()
     monkeypatch.undo()
