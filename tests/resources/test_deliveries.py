@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from resources import statuses
+from resources import deliveries, statuses
+from resources.landing import Landing
 from tests.stage import OFFER, delivery, person, status_value
 
 READ = f"""{OFFER}    on_read: {{within: 2d, read: reminder, not_read: end}}
@@ -303,3 +304,82 @@ def test_the_envelope_says_when_a_delivery_was_received(make_home):
     (stage.path / "landing/webhooks/gateway.ndjson").write_text(json.dumps(line) + "\n")
     stage.turn()
     assert [row["received_at"] for row in stage.lake("message_events")] == [received]
+
+
+# -- a log of many chunks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chunked(monkeypatch):
+    """Logs are read a few lines at a time, and two such chunks are folded together."""
+    real = Landing.chunks
+    monkeypatch.setattr(Landing, "chunks", lambda self, stat, wall, final=False: real(self, stat, wall, final, 1_000))
+    monkeypatch.setattr(deliveries, "AT_ONCE", 2)
+    return real
+
+
+def long_log(stage):
+    """Three statuses each of four messages, bad lines and an answer between them. Gives the number of lines."""
+    with (stage.path / "landing/webhooks/log.ndjson").open("a") as log:
+        for status in ("read", "sent", "delivered"):
+            for number in (1, 2, 3, 4):
+                log.write(json.dumps(delivery(stage.status_of(number, status))) + "\n")
+            log.write(f"{{broken {status}\n")
+    stage.says("+33600000003", "Bonjour", quotes="wamid.4")
+    return 16
+
+
+def test_a_log_of_many_parts_is_taken_in_whole(make_home, chunked):
+    stage = sent(make_home, 4)
+    lines = long_log(stage)
+    taken = stage.turn().taken.webhooks
+    assert (taken.lines, taken.statuses, taken.answers, taken.quarantined) == (lines, 12, 1, 3)
+    assert stage.states() == {"read": 4}
+    assert stage.value("SELECT count(*) FROM message WHERE sent_at = delivered_at AND delivered_at = read_at") == 4
+    assert stage.rows("SELECT line FROM quarantine ORDER BY line") == [(5,), (10,), (15,)]
+    assert stage.rows("SELECT line FROM landing_file WHERE kind = 'webhooks'") == [(lines,)]
+    assert len(stage.lake("message_events")) == 12
+
+
+def test_what_was_folded_before_a_crash_is_not_counted_again(make_home, monkeypatch, chunked):
+    stage = sent(make_home, 4, READ)
+    lines = long_log(stage)
+    real, done = deliveries.take_in_answers, []
+
+    def crash(*args):
+        done.append(args)
+        if len(done) == 3:  # in the second part, whose statuses are folded
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(deliveries, "take_in_answers", crash)
+    with pytest.raises(KeyboardInterrupt):
+        stage.turn()
+    monkeypatch.setattr(deliveries, "take_in_answers", real)
+    before = len(stage.lake("message_events"))
+    assert 0 < before < 12
+    taken = stage.turn().taken.webhooks
+    assert taken.lines < lines, "the first part is done"
+    assert taken.statuses == 12 - before
+    assert len(stage.lake("message_events")) == 12
+    assert stage.states()["read"] == 4
+
+
+def test_a_log_that_breaks_off_counts_up_to_there(make_home, monkeypatch, chunked):
+    stage = sent(make_home, 4)
+    lines = long_log(stage)
+    short = Landing.chunks
+
+    def breaking(*args):
+        for number, chunk in enumerate(short(*args)):
+            if number == 3:
+                raise OSError("a bad sector")
+            yield chunk
+
+    monkeypatch.setattr(Landing, "chunks", breaking)
+    taken = stage.turn().taken.webhooks
+    assert 0 < taken.lines < lines
+    assert stage.value("SELECT count(*) FROM quarantine WHERE reason LIKE '%a bad sector%'") == 1
+    monkeypatch.setattr(Landing, "chunks", chunked)
+    stage.turn()
+    assert stage.states()["read"] == 4
