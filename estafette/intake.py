@@ -13,6 +13,7 @@ from rich.console import Console
 from estafette import show
 from estafette.lease import passing
 from estafette.session import Session
+from estafette.terminal import one_line
 from journey.problems import UsageError
 from journey.spelling import suggest
 from pipelines.take_in import take_in_files
@@ -95,13 +96,12 @@ def _draw(console: Console, rows: Sequence[dict[str, Any]], contacts: int) -> No
     ]
     console.print(show.table(columns, listed))
     for row in rows:
+        name = one_line(f"{row['kind']}/{row['name']}")
         if row["kind"] in ("coupons", "requests") and row["unchanged"]:
             dropped = f"{row['unchanged']:,} duplicate{'s' * (row['unchanged'] != 1)} dropped"
-            console.print(f"  {row['kind']}/{row['name']}: {dropped}", style="dim", soft_wrap=True)
+            console.print(f"  {name}: {dropped}", style="dim", soft_wrap=True)
         for one in row["reasons"]:
-            console.print(
-                f"  {row['kind']}/{row['name']}:{one['line']}: {one['reason']}", style="yellow", soft_wrap=True
-            )
+            console.print(f"  {name}:{one['line']}: {one_line(one['reason'])}", style="yellow", soft_wrap=True)
         if row["quarantined"] > len(row["reasons"]):
             console.print(
                 f"  and {row['quarantined'] - len(row['reasons']):,} more; see the table quarantine", style="dim"

@@ -7,6 +7,7 @@ libraries are imported when a command needs them: `estafette --help` must not wa
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ HOME = "ESTAFETTE_HOME"
 NOW = "ESTAFETTE_NOW"
 SETTINGS = "estafette.yaml"
 WIDE = 160  # columns where nobody's terminal sets a limit
+_COMMANDS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal would obey, or what is no character; JSON itself escapes only the first 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +91,18 @@ class Session:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """A console that takes every text as it is: what comes from files must not turn into markup."""
-    from rich.console import Console
+    """A console that shows every text as it is: what comes from files turns into no markup and commands no terminal."""
+    from estafette.terminal import Terminal
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
-    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+    return Terminal(file=stream, markup=False, highlight=False, emoji=False, width=width)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document on stdout. Times are ISO 8601; what JSON does not know is written as text."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=_plain)
+    sys.stdout.write(_COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 

@@ -20,6 +20,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from estafette.terminal import harmless
 from journey.problems import Problem
 from journey.shown import ShownButton, ShownMessage
 
@@ -41,7 +42,7 @@ def cell(value: object, *, grouped: bool = True) -> str:
         return f"{value:.12g}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
-    return str(value)
+    return harmless(str(value))  # before its width is counted
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, grouped: bool = True) -> Table:
@@ -51,7 +52,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, grouped: 
     for place, name in enumerate(columns):
         values = [row[place] for row in kept if row[place] is not None]
         numeric = bool(values) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
-        made.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        made.add_column(Text(harmless(name)), justify="right" if numeric else "left", overflow="fold")
     for row in kept:
         made.add_row(*[Text(cell(value, grouped=grouped)) for value in row])
     return made
@@ -105,7 +106,7 @@ def bubble(message: ShownMessage) -> RenderableType:
         name = f"{message.filename}\n" if message.filename else ""
         picture = Text(f"{kind}\n{name}{message.header or ''}", justify="center", style="dim", overflow="fold")
         parts += [Panel(picture, box=box.SQUARE, border_style="dim"), Text("")]
-    parts.append(Text(message.body))
+    parts.append(Text(harmless(message.body)))
     if message.footer:
         parts += [Text(""), Text(message.footer, style="dim")]
     parts.append(Align.right(Text("12:00 ✓✓", style="dim")))

@@ -114,6 +114,11 @@ def is_quiet(stat: FileStat, wall: float) -> bool:
     return abs(wall - stat.mtime_ns / 1e9) >= QUIET
 
 
+def legible(name: str) -> str:
+    """A file's name as the ledger can keep it: bytes of it that are no UTF-8 are written `\\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 class LeadsElsewhere(OSError):
     """A link in the landing zone to something outside it."""
 
@@ -150,7 +155,7 @@ class Landing:
                     stat = entry.stat(follow_symlinks=not astray)
                 except FileNotFoundError:  # renamed or removed meanwhile
                     continue
-                found.append(FileStat(kind, entry.name, path, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+                found.append(FileStat(kind, legible(entry.name), path, stat.st_ino, stat.st_size, stat.st_mtime_ns))
         return sorted(found, key=lambda one: (one.kind, one.name))
 
     def leads_elsewhere(self, stat: FileStat) -> bool:

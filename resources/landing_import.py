@@ -19,7 +19,7 @@ from journey.event_rows import known_field
 from journey.json_rows import json_object
 from journey.problems import UsageError
 from resources.lake import parquet_schema
-from resources.landing import CSV, NDJSON, PARQUET
+from resources.landing import CSV, NDJSON, PARQUET, legible
 
 Importable = Literal["contacts", "events", "coupons", "requests"]
 _LOOKED_AT = 50  # lines of an NDJSON file
@@ -95,7 +95,7 @@ def _names(file: Path) -> Iterable[str]:
 def _copy(folder: Path, file: Path, replace: bool) -> Path:
     """A copy under its own name; where another file has that name, instead of it or under a numbered one."""
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / file.name.lstrip(".")
+    target = folder / legible(file.name).lstrip(".")
     number = 1
     while target.exists():
         if target.samefile(file) or filecmp.cmp(file, target, shallow=False):
