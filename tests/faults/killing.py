@@ -36,6 +36,7 @@ from tests.pipelines.sending_home import NOW, fence, open_home, process, sql, st
 
 PACE = 100
 LATENCY = 0.1
+PATIENCE = 300.0  # a machine with other things to do takes a minute to start a process
 SECRET = "sandbox-secret"
 SENDERS = ("main", "second")
 MIX = {
@@ -163,7 +164,7 @@ class Campaign:
         before = self.posted()
         with self.running(run_pass, self.home, NOW) as victim:
             if self.chance.random() < 0.7:  # while it sends; else at any moment, its start included
-                wait_for(lambda: self.posted() > before or not victim.is_alive())
+                wait_for(lambda: self.posted() > before or not victim.is_alive(), PATIENCE)
             time.sleep(self.chance.uniform(0, 0.8))
         self._over()
 
@@ -179,7 +180,7 @@ class Campaign:
             self.running(lanes_only, self.home, SENDERS[:1]) as victim,
             self.running(lanes_only, self.home, SENDERS[1:]) as other,
         ):
-            wait_for(lambda: self.posted() > before or not victim.is_alive())
+            wait_for(lambda: self.posted() > before or not victim.is_alive(), PATIENCE)
             time.sleep(self.chance.uniform(0, 0.6))
             self.end(victim)
             victim.join()
@@ -202,7 +203,7 @@ class Campaign:
         """A process sleeps past its lease, another sends on, and the first one wakes: it has nothing more to say."""
         before = self.posted()
         with self.running(lanes_only, self.home, SENDERS) as sleeper:
-            wait_for(lambda: self.posted() > before or not sleeper.is_alive())
+            wait_for(lambda: self.posted() > before or not sleeper.is_alive(), PATIENCE)
             self._send_to_sleep(sleeper)
             self._over()
             with self.running(lanes_only, self.home, SENDERS):

@@ -283,11 +283,10 @@ def test_a_cloud_api_that_comes_back_soon_is_met_again(home: Path) -> None:
     assert states(home) == {"accepted": 30}
 
 
-def test_a_lane_posts_nothing_once_its_lease_is_someone_elses(home: Path, box: Box) -> None:
-    box.limits(latency_ms=50)
-    sql(home, "UPDATE sender SET ceiling = 5, pace = 5")
+def test_a_lane_posts_nothing_once_its_lease_is_someone_elses(tmp_path: Path, box: Box) -> None:
+    home = write_home(tmp_path / "slow", box.url, people=30, pace=1)  # slow enough to be met in the middle
+    plan_all(home)
     with sending(home, threading.Event()) as lanes:
-        lanes._running["send:main:0/1"].lane._pacer.pace = 1  # slow enough to be met in the middle
         wait_for(lambda: lanes.reports[0].posted >= 1)
         sql(home, "UPDATE lease SET token = token + 1, holder = 'someone else'")
         lanes.join()
