@@ -38,13 +38,19 @@ HUSHED = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 MAKING = 20
 """Tries, a quarter of a second apart, while another process makes the same storage."""
 
+LOCK, MADE = ".made-by-one", "made"
+STORAGE = "schedules/schedules.db"  # the last of Dagster's files to be made
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def prepare(home: Path) -> Path:
-    """Make the home's DAGSTER_HOME, with the `dagster.yaml` of the home or of this package. Gives its path.
+    """Make the home's DAGSTER_HOME, with the `dagster.yaml` of the home or of this package, and Dagster's storage in
+    it. Gives its path.
 
-    Dagster reads `dagster.yaml` of its own folder only, and throws its storage away at exit where there is none.
+    Dagster reads `dagster.yaml` of its own folder only, and throws its storage away at exit where there is none. Its
+    storage is made here because daemons that are started at the same moment, or one beside the webserver, spoil it for
+    each other (see `_instance`).
     """
     folder = Paths(home.resolve()).dagster
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +62,9 @@ def prepare(home: Path) -> Path:
         hidden = folder / f".dagster.yaml.{os.getpid()}"
         shutil.copyfile(source, hidden)
         hidden.replace(target)
+    if not ((folder / STORAGE).is_file() and (folder / LOCK).is_file() and (folder / LOCK).read_text() == MADE):
+        _instance(_reference(folder), folder).dispose()
+        (folder / LOCK).write_text(MADE)
     return folder
 
 
@@ -84,7 +93,7 @@ def _instance(reference: InstanceRef, folder: Path) -> dg.DagsterInstance:
     """Dagster's storage in `folder`, made by one process at a time: two that make it at once trip over each other's
     tables ("table secondary_indexes already exists"), or spoil it for good ("Version table 'alembic_version' has more
     than one head present"). Dagster's own daemon knows nothing of our lock: whoever trips over it tries again."""
-    with (folder / ".made-by-one").open("w") as lock:
+    with (folder / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for _ in range(MAKING):
             with contextlib.suppress(sa.exc.OperationalError):

@@ -12,7 +12,6 @@ import random
 import re
 import signal
 import socket
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -32,7 +31,18 @@ from pipelines.turn import turn
 from resources.home import Home
 from sandbox import Config
 from sandbox.testing import Box
-from tests.pipelines.sending_home import NOW, fence, open_home, process, sql, states, wait_for, write_home, write_people
+from tests.pipelines.sending_home import (
+    NOW,
+    fence,
+    open_home,
+    process,
+    sql,
+    states,
+    stop_between_transactions,
+    wait_for,
+    write_home,
+    write_people,
+)
 
 PACE = 100
 LATENCY = 0.1
@@ -204,25 +214,14 @@ class Campaign:
         before = self.posted()
         with self.running(lanes_only, self.home, SENDERS) as sleeper:
             wait_for(lambda: self.posted() > before or not sleeper.is_alive(), PATIENCE)
-            self._send_to_sleep(sleeper)
+            self.at = time.time()
+            stop_between_transactions(sleeper.pid or 0, self.home)
             self._over()
             with self.running(lanes_only, self.home, SENDERS):
                 time.sleep(self.chance.uniform(0.1, 0.4))
                 self.wake(sleeper)
                 time.sleep(self.chance.uniform(0.1, 0.3))
         self._over()
-
-    def _send_to_sleep(self, one: BaseProcess) -> None:
-        """Stop a process outside its transactions: within one it would keep everybody from the ledger's file."""
-        while True:
-            self.end(one, signal.SIGSTOP)
-            try:
-                with contextlib.closing(sqlite3.connect(self.home / "data/ledger.sqlite", timeout=1)) as ledger:
-                    ledger.execute("BEGIN IMMEDIATE")
-                    return
-            except sqlite3.OperationalError:
-                self.wake(one)
-                time.sleep(0.013)
 
     def _over(self) -> None:
         """Nobody of the dead has a lease any more."""
@@ -294,7 +293,7 @@ class Campaign:
 def campaign(path: Path, seed: int) -> Iterator[Campaign]:
     """A home whose campaigns, one a sender, write twice to everyone; nobody has been let in yet."""
     with ExitStack() as stack:
-        port = _free_port()
+        port = free_port()
         server = stack.enter_context(
             process(
                 "-m", "sandbox", "--port", "0", "--rate", "0", "--now", NOW.isoformat(), "--mix", json.dumps(MIX),
@@ -320,20 +319,20 @@ def campaign(path: Path, seed: int) -> Iterator[Campaign]:
         made = Campaign(path, box, port, random.Random(seed))
         made.start_gateway()
         stack.callback(made.end_gateway)
-        wait_for(lambda: _answers(port))
+        wait_for(lambda: answers(port))
         made.more_people(10)
         plan_only(path)
         yield made
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=5).status_code in (200, 503)
     except httpx.HTTPError:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

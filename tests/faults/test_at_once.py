@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,21 +15,29 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import dagster as dg
+import httpx
 import pytest
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
+from journey.clock import to_us
 from journey.problems import EstafetteError
 from pipelines import lane as lane_module
+from pipelines.dead_runs import end_dead_runs
+from pipelines.definitions import build_defs
 from pipelines.run import prepare, run_pass
+from resources.access import add_token
+from resources.definitions import HomeResource
 from sandbox import Config
 from sandbox.testing import Box, running
-from tests.faults.killing import FORKS, lanes_only
+from tests.faults.killing import FORKS, answers, free_port, gateway, lanes_only
 from tests.pipelines.sending_home import (
     NOW,
     ROOT,
     copies,
+    fence,
     open_home,
+    pass_process,
     plan_all,
     process,
     sql,
@@ -117,6 +126,125 @@ def test_a_run_that_failed_is_not_done_again_by_dagster_although_the_user_wants_
         assert run.status is dg.DagsterRunStatus.FAILURE
         assert not auto_reexecution_should_retry_run(instance, run, RunFailureReason.STEP_FAILURE)
         assert not auto_reexecution_should_retry_run(instance, run, RunFailureReason.RUN_EXCEPTION)
+
+
+def test_a_run_whose_worker_was_killed_is_not_done_again_by_dagster_and_by_hand_it_writes_to_nobody_twice(
+    tmp_path: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = write_home(tmp_path / "home", box.url, people=120, pace=60)
+    monkeypatch.setenv("ESTAFETTE_HOME", str(home))
+    (home / "dagster.yaml").write_text(RETRIES)
+    plan_all(home)
+    with pass_process(home) as victim:
+        wait_for(lambda: len(box.messages(bodies=False)) > 20)
+        os.kill(victim.pid or 0, signal.SIGKILL)
+        victim.join()
+    fence(home)
+    lost = int(str(sql(home, "SELECT count(*) FROM message WHERE state = 'attempted'")[0][0]))
+    opened = open_home(home)
+    with dg.DagsterInstance.from_config(str(prepare(home))) as instance:
+        assert len(end_dead_runs(opened.ledger, instance, patience=0)) == 1
+        [run] = instance.get_runs()
+        assert run.status is dg.DagsterRunStatus.FAILURE
+        assert not any(auto_reexecution_should_retry_run(instance, run, reason) for reason in RunFailureReason)
+        again = dg.execute_job(  # somebody presses "re-execute from failure": it begins with the op that was killed
+            dg.reconstructable(the_pass),
+            instance,
+            run_config={"resources": {"passing": {"config": {"path": str(home), "now": NOW.isoformat()}}}},
+            reexecution_options=dg.ReexecutionOptions.from_failure(run.run_id, instance),
+        )
+        assert again.success
+        done = {event.step_key for event in again.all_events if event.is_step_success}
+        assert "send_op" in done and "plan_op" not in done
+    opened.close()
+    assert copies(box) == 1
+    assert set(states(home)) <= {"accepted", "unknown"}
+    assert states(home).get("unknown", 0) <= lost
+    assert sum(states(home).values()) == 120
+
+
+def the_pass() -> dg.JobDefinition:
+    """The job as Dagster loads it."""
+    return build_defs().resolve_job_def("one_pass")
+
+
+# -- everything made again -----------------------------------------------------------------------------------------
+
+
+def test_there_is_nothing_to_backfill_and_whoever_makes_all_of_it_again_while_live_sends_nothing(
+    tmp_path: Path, box: Box
+) -> None:
+    home = write_home(tmp_path / "home", box.url, people=120, pace=60)
+    plan_all(home)
+    defs = build_defs(home=HomeResource(path=str(home), now=NOW.isoformat()))
+    assert all(job.partitions_def is None for job in defs.resolve_all_job_defs())
+    graph = defs.resolve_asset_graph()
+    assert not any(graph.get(key).is_partitioned for key in graph.get_all_asset_keys())
+    made = [one for one in defs.assets or () if isinstance(one, dg.AssetsDefinition) and one.is_executable]
+    entered = sql(home, "SELECT count(*) FROM participant")
+    with _process(lanes_only, home, ("main",)), _process(run_pass, home, NOW), _process(run_pass, home, NOW):
+        wait_for(lambda: len(box.messages(bodies=False)) > 10)
+        with dg.DagsterInstance.from_config(str(prepare(home))) as instance:
+            for _ in range(2):
+                resources = {"home": HomeResource(path=str(home), now=NOW.isoformat())}
+                assert dg.materialize(made, instance=instance, resources=resources).success
+    assert copies(box) == 1
+    assert states(home) == {"accepted": 120}
+    assert sql(home, "SELECT count(*) FROM participant") == entered
+
+
+EITHER = """
+name: offer_main
+sender: main
+entries:
+  - audience: {segment: everyone}
+  - api: {}
+settings: {re_entry: once}
+steps:
+  offer:
+    message: {template: autumn_reminder, language: fr, variables: {first_name: {user: first_name}}}
+"""
+
+
+def test_operators_at_the_command_line_and_systems_at_the_api_let_everybody_in_once(tmp_path: Path, box: Box) -> None:
+    home = write_home(tmp_path / "home", box.url, people=60, pace=200)
+    plan_all(home)
+    sql(home, "DELETE FROM message")
+    sql(home, "DELETE FROM participant")
+    (home / "campaigns/offer_main.yaml").write_text(EITHER)
+    opened = open_home(home)
+    with opened.ledger.write() as tx:
+        token = add_token(tx, "shop", to_us(NOW))
+    opened.close()
+    port = free_port()
+    door = FORKS.Process(target=gateway, args=(home, port))
+    door.start()
+    try:
+        wait_for(lambda: answers(port))
+        said_by_api: list[int] = []
+
+        def ask(body: dict[str, object]) -> None:
+            address = f"http://127.0.0.1:{port}/api/journey/offer_main/start/external"
+            headers = {"Authorization": f"Api {token}"}
+            with httpx.Client(trust_env=False, timeout=60) as http:
+                said_by_api.append(http.post(address, headers=headers, json={"payload": body}).status_code)
+
+        asking = [threading.Thread(target=ask, args=({"segment": "everyone"},)) for _ in range(2)]
+        for one in asking:
+            one.start()
+        said = at_once(home, tmp_path, ("run", "offer_main"), ("tick",), ("run", "offer_main"))
+        for one in asking:
+            one.join()
+        assert [one["code"] for one in said] == [0, 0, 0], said
+        assert said_by_api == [200, 200]
+    finally:
+        door.kill()
+        door.join()
+    run_pass(home, NOW)
+    assert sql(home, "SELECT count(*) FROM request WHERE done_at IS NOT NULL") == [(2,)]
+    assert copies(box) == 1
+    assert states(home) == {"accepted": 60}
+    assert sql(home, "SELECT count(*), count(DISTINCT contact_id) FROM participant") == [(60, 60)]
 
 
 # -- the daemon --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from journey.problems import LedgerError
 from resources.ledger import Ledger
 from resources.lock_holder import lock_holder
 from tests.faults.killing import FORKS
-from tests.pipelines.sending_home import open_home, sql, wait_for, write_home
+from tests.pipelines.sending_home import open_home, sql, stands_still, wait_for, write_home
 
 linux = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system lists no locks of files")
 
@@ -42,6 +42,7 @@ def writing(home: Path, *, stopped: bool) -> Iterator[BaseProcess]:
         wait_for(began.exists)
         if stopped:
             os.kill(one.pid or 0, signal.SIGSTOP)
+            wait_for(lambda: stands_still(one.pid or 0))
         yield one
     finally:
         one.kill()

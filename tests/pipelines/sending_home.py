@@ -1,8 +1,11 @@
 """A home with people to write to and their messages planned, for the tests of sending."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.context
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -115,6 +118,37 @@ def sql(path: Path, statement: str, *params: object) -> list[tuple[object, ...]]
 def fence(path: Path) -> None:
     """What time does after a crash: every lease runs out."""
     sql(path, "UPDATE lease SET until = 0")
+
+
+def stop_between_transactions(pid: int, path: Path) -> None:
+    """Stop a process, but in none of its transactions: within one it would keep everybody from the ledger's file. One
+    that has ended by itself is left alone."""
+    try:
+        for _ in range(500):
+            os.kill(pid, signal.SIGSTOP)
+            wait_for(lambda: stands_still(pid))
+            connection = sqlite3.connect(path / "data/ledger.sqlite", timeout=0.3)
+            with contextlib.closing(connection), contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.013)
+    except ProcessLookupError:
+        return
+    raise AssertionError("it is always within a transaction")
+
+
+def stands_still(pid: int) -> bool:
+    """Whether each thread of a process is stopped: a signal is answered when a thread is on its way back to itself, and
+    on a busy machine that takes its time."""
+    try:
+        states = [one.read_text().rpartition(")")[2].split()[0] for one in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # a thread has just ended
+        return False
+    if not states and Path("/proc/self").exists():
+        return True  # it is gone
+    time.sleep(0 if states else 0.3)
+    return set(states) <= set("TXZ")
 
 
 def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:

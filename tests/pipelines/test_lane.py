@@ -1,12 +1,9 @@
 """A lane against a real Cloud API on this machine: pace, stop, and everything that can go wrong on the wire."""
 
-import contextlib
 import re
 import shutil
 import signal
 import socket
-import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +31,7 @@ from tests.pipelines.sending_home import (
     sending,
     sql,
     states,
+    stop_between_transactions,
     wait_for,
     write_home,
 )
@@ -318,7 +316,7 @@ def test_a_lane_that_slept_past_its_lease_posts_nothing_more(tmp_path: Path, box
     jump.write_text("0")
     with process("-c", SLEEPER, str(home), str(jump)) as sleeper:
         wait_for(lambda: len(box.messages(bodies=False)) >= 20)
-        _stop_between_transactions(sleeper, home)
+        stop_between_transactions(sleeper.pid, home)
         jump.write_text("40")  # seconds that the machine slept, for every clock on the wall
         before = len(box.messages(bodies=False))
         opened = open_home(home)
@@ -339,20 +337,6 @@ def test_a_lane_that_slept_past_its_lease_posts_nothing_more(tmp_path: Path, box
     assert set(states(home)) == {"accepted", "unknown"}
     assert copies(box) == 1
     assert states(home)["unknown"] <= 20
-
-
-def _stop_between_transactions(sleeper: "subprocess.Popen[str]", home: Path) -> None:
-    """One that sleeps within a transaction keeps everybody else from the ledger, until it wakes."""
-    for _ in range(50):
-        sleeper.send_signal(signal.SIGSTOP)
-        time.sleep(0.3)
-        connection = sqlite3.connect(home / "data/ledger.sqlite", timeout=0)
-        with contextlib.closing(connection), contextlib.suppress(sqlite3.OperationalError):
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        sleeper.send_signal(signal.SIGCONT)
-        time.sleep(0.05)
-    pytest.fail("it is always within a transaction")
 
 
 def test_texts_that_are_gone_end_the_lane_and_leave_everything_planned(home: Path) -> None:
