@@ -1,5 +1,6 @@
 """More at once than anybody meant: passes, commands, lanes, runs that Dagster would do again, two daemons."""
 
+import contextlib
 import json
 import os
 import signal
@@ -274,6 +275,7 @@ class Daemons:
             "ESTAFETTE_HOME": str(home),
         }
         self.children: list[subprocess.Popen[bytes]] = []
+        self.groups: set[int] = set()
 
     def start(self) -> None:
         arguments = [sys.executable, "-m", "dagster._daemon", "run", "-m", "pipelines.definitions"]
@@ -281,11 +283,20 @@ class Daemons:
         self.children.append(
             subprocess.Popen(arguments, cwd=ROOT, env=self.environment, start_new_session=True, stdout=log, stderr=log)
         )
+        self.groups.add(self.children[-1].pid)
 
     def kill(self) -> None:
-        """The daemon, its code server and every run of it, at one stroke."""
+        """The daemons, their code servers and every run of them, at one stroke."""
+        for group in self.groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self.groups.clear()
+        self.kill_alone()
+
+    def kill_alone(self) -> None:
+        """The daemons themselves: what they have started goes on."""
         for child in self.children:
-            os.killpg(child.pid, signal.SIGKILL)
+            child.kill()
             child.wait()
         self.children.clear()
 
@@ -307,11 +318,15 @@ def test_two_daemons_by_mistake_that_are_killed_and_started_again_send_nobody_a_
         def sent() -> int:
             return int(box.summary()["accepted"])
 
-        for _ in range(3):
+        for alone in (False, True, False):
             before = sent()
             daemons.start()
             daemons.start()
             wait_for(lambda before=before: sent() > before + 50, 400)
+            if alone:
+                daemons.kill_alone()
+                daemons.start()
+                time.sleep(5)
             daemons.kill()
             lost = sql(home, "SELECT count(*) FROM message WHERE state = 'attempted'")
             assert int(str(lost[0][0])) <= 40 * 1.2

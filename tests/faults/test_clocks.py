@@ -3,14 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from journey.clock import to_us
 from journey.pacing import faster
-from pipelines.sending import Sending
+from pipelines.sending import Sending, lane_jobs, open_lane
 from pipelines.sensors import held_and_waiting
 from resources.home import Home
 from resources.ledger import LEASE_SECONDS, Ledger
@@ -78,15 +78,34 @@ def test_nobody_takes_a_lease_by_looking_at_leases_but_the_sensors_let_it_end(ma
 def test_a_clock_that_is_set_forward_stops_a_lane_at_once_and_the_next_one_sends_the_rest(
     tmp_path: Path, box: Box
 ) -> None:
-    _jump(tmp_path, box, HOURS)
+    assert _jump(tmp_path, box, HOURS) == "its lease ran out while the process slept"
+
+
+def test_a_process_that_slept_through_its_lease_posts_nothing_although_the_clock_was_set_back_meanwhile(
+    tmp_path: Path, box: Box
+) -> None:
+    path = write_home(tmp_path / "home", box.url, people=1)
+    plan_all(path)
+    home = open_home(path)
+    home.reload()
+    lane = open_lane(home, lane_jobs(home, "main")[0], threading.Event())
+    assert lane is not None
+    lane._renew()
+    assert lane._may_post()
+    assert lane._fence is not None
+    lane._fence = (lane._fence[0] - LEASE_SECONDS, lane._fence[1] + HOURS)  # slept for the lease; the wall fell behind
+    assert not lane._may_post()
+    assert lane._ended(0) == "its lease ran out while the process slept"
+    home.close()
 
 
 def test_a_clock_that_is_set_back_keeps_a_lane_going(tmp_path: Path, box: Box) -> None:
     _jump(tmp_path, box, -HOURS)
 
 
-def _jump(tmp_path: Path, box: Box, seconds: float) -> None:
-    """The wall jumps in the middle of sending; whatever follows, nobody gets two and all get one."""
+def _jump(tmp_path: Path, box: Box, seconds: float) -> str:
+    """The wall jumps in the middle of sending; whatever follows, nobody gets two and all get one. Gives why the first
+    lane ended."""
     path = write_home(tmp_path / "home", box.url, people=120, pace=60)
     plan_all(path)
     off = [0.0]
@@ -104,9 +123,11 @@ def _jump(tmp_path: Path, box: Box, seconds: float) -> None:
             return states(path).get("accepted", 0) + states(path).get("unknown", 0) == 120
 
         wait_for(over)
+        ended = lanes.reports[0].ended
     home.close()
     assert copies(box) == 1
     assert states(path).get("unknown", 0) <= 20
+    return ended
 
 
 # -- waits and pace on the wall ----------------------------------------------------------------------------------------
@@ -191,6 +212,55 @@ def test_of_a_schedule_that_was_missed_over_a_weekend_late_and_not_after_decide(
     assert stage.states() == ({"planned": 3} if "entered" in outcomes else {})
 
 
+def test_a_clock_that_leaps_ahead_and_is_set_right_again_sends_nobody_anything_twice_and_keeps_nobody_for_good(
+    make_home,
+):
+    waits = f"{OFFER}    next: pause\n  pause: {{delay: {{for: 2d}}, next: reminder}}\n"
+    stage = make_home(campaigns=[waits + "  reminder:\n    message: {template: reminder, language: fr}\n"])
+    stage.run()
+    stage.send()
+    stage.turn()
+    start = stage.now
+    stage.later(days=3).turn()  # for a moment the machine believes so: the wait is over, and that can't be known better
+    stage.send()
+    assert stage.counts("message", "template") == {"hello": 3, "reminder": 3}
+    stage.at(start.isoformat()).contacts([person(7)]).turn()
+    stage.run()
+    stage.send()
+    for _ in range(5):
+        stage.later(hours=20).turn()
+        stage.send()
+    assert stage.counts("message", "template") == {"hello": 4, "reminder": 4}
+    assert stage.value("SELECT count(*) FROM participant WHERE left_at IS NULL AND step <> 'reminder'") == 0
+    assert stage.states() == {"accepted": 8}
+
+
+@pytest.mark.parametrize("day", ["2026-03-28", "2026-10-24"])
+def test_a_wait_of_a_day_over_a_night_in_which_clocks_are_set_is_as_long_as_ever_and_a_time_of_day_is_by_the_clock(
+    make_home, day
+):
+    waits = """
+  pause: {delay: {for: 1d}, next: evening}
+  evening: {delay: {until: "18:00"}, next: reminder}
+  reminder:
+    message: {template: reminder, language: fr}
+"""
+    stage = make_home(f"{day}T12:00:00Z", campaigns=[f"{OFFER}    next: pause{waits}"], contacts=1)
+    stage.run()
+    stage.send()
+    stage.turn()
+    arrived = stage.now
+    stage.at((arrived + timedelta(days=1, seconds=-1)).isoformat()).turn()
+    assert stage.value("SELECT step FROM participant") == "pause"
+    stage.later(seconds=1).turn()
+    assert stage.value("SELECT step FROM participant") == "evening"
+    offset = 2 if day.startswith("2026-03") else 1  # of Paris, after the night
+    evening = datetime.fromisoformat(day).replace(hour=18 - offset, tzinfo=UTC) + timedelta(days=1)
+    assert stage.value("SELECT wake_at FROM participant") == to_us(evening)
+    stage.at(evening.isoformat()).turn()
+    assert stage.counts("message", "template") == {"hello": 1, "reminder": 1}
+
+
 # -- files with people inside ------------------------------------------------------------------------------------------
 
 WAITS = f"""{OFFER}    next: pause
@@ -239,3 +309,26 @@ def test_a_file_that_was_renamed_is_another_campaign_and_the_people_of_the_old_o
     assert inside.value("SELECT max(planned_at) FROM message WHERE campaign = 'offer'") < to_us(
         inside.now - timedelta(days=1)
     )
+
+
+def test_whoever_stands_on_a_step_that_a_changed_file_no_longer_has_leaves_with_that_reason(inside):
+    inside.campaign(
+        WAITS.replace("next: pause", "next: reminder").replace("  pause: {delay: {for: 2d}, next: reminder}\n", "")
+    )
+    inside.later(minutes=1).turn()
+    assert inside.rows("SELECT DISTINCT reason FROM participant") == [("step_removed",)]
+    assert inside.counts("message", "template") == {"hello": 3}
+
+
+def test_what_is_planned_when_a_file_is_deleted_waits_for_it_and_goes_out_when_it_is_back(make_home):
+    stage = make_home()
+    stage.run()
+    file = stage.path / "campaigns/offer.yaml"
+    text = file.read_text()
+    file.unlink()
+    stage.reload().turn()
+    assert stage.send() == []
+    assert stage.states() == {"planned": 3}
+    file.write_text(text)
+    stage.reload().turn()
+    assert len(stage.send()) == 3
