@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -246,6 +247,15 @@ def test_operators_at_the_command_line_and_systems_at_the_api_let_everybody_in_o
     assert copies(box) == 1
     assert states(home) == {"accepted": 60}
     assert sql(home, "SELECT count(*), count(DISTINCT contact_id) FROM participant") == [(60, 60)]
+
+
+def test_dagsters_storage_is_there_before_any_daemon_is_started(tmp_path: Path) -> None:
+    """Two that make it at once leave it with two versions, and no daemon ever starts again."""
+    home = write_home(tmp_path / "home", "http://127.0.0.1:9", people=0)
+    for _ in range(2):
+        folder = prepare(home)
+        with contextlib.closing(sqlite3.connect(folder / "schedules/schedules.db")) as storage:
+            assert len(storage.execute("SELECT version_num FROM alembic_version").fetchall()) == 1
 
 
 # -- the daemon --------------------------------------------------------------------------------------------------------

@@ -311,15 +311,6 @@ def test_a_file_that_was_renamed_is_another_campaign_and_the_people_of_the_old_o
     )
 
 
-def test_whoever_stands_on_a_step_that_a_changed_file_no_longer_has_leaves_with_that_reason(inside):
-    inside.campaign(
-        WAITS.replace("next: pause", "next: reminder").replace("  pause: {delay: {for: 2d}, next: reminder}\n", "")
-    )
-    inside.later(minutes=1).turn()
-    assert inside.rows("SELECT DISTINCT reason FROM participant") == [("step_removed",)]
-    assert inside.counts("message", "template") == {"hello": 3}
-
-
 def test_what_is_planned_when_a_file_is_deleted_waits_for_it_and_goes_out_when_it_is_back(make_home):
     stage = make_home()
     stage.run()
