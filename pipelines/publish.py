@@ -10,6 +10,7 @@ from resources.analyst_db import Published
 from resources.analyst_db import publish as publish_database
 from resources.home import Home
 from resources.ledger import Lease
+from resources.mark import set_mark
 from resources.statuses import sweep_early
 from resources.vitals import note_pass
 
@@ -39,4 +40,5 @@ def publish(home: Home, lease: Lease) -> Published:
     with home.ledger.write(lease) as tx:
         sweep_early(tx, to_us(home.clock() - EARLY))
         note_pass(tx, home.wall())
+    set_mark(home.ledger, home.paths.data)
     return published

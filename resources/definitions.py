@@ -18,6 +18,7 @@ from resources.alive import alive, keep
 from resources.home import HOME, NOW, Clock, Home
 from resources.interrupts import signals
 from resources.ledger import Lease, Ledger, holder_name
+from resources.mark import set_mark
 from resources.rebuild import refuse_damage
 from resources.settings import read_now
 
@@ -69,6 +70,7 @@ class PassResource(HomeResource):
                 lease = _wait(ledger, self.wait, f"run {run_id}")
                 with keep(ledger, lease):
                     home.reload()
+                    set_mark(home.ledger, home.paths.data)
                     refuse_damage(home)
                     self._home, self._lease = home, lease
                     yield self

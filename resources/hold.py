@@ -110,7 +110,8 @@ def doubtful(tx: sa.Connection) -> int:
 
 
 def begin(tx: sa.Connection, found: Restored, epoch: int) -> None:
-    """Make a ledger that was put back begin anew: a new epoch, sends held, nobody acts, nobody is logged in."""
+    """Make a ledger that was put back, by `restore` or by hand (`mark`), begin anew: a new epoch, sends held, nobody
+    acts, nobody is logged in."""
     for name, value in (("epoch", str(epoch)), (HOLD, "restore"), (RESTORED, json.dumps(asdict(found)))):
         _put(tx, name, value)
     tx.exec_driver_sql("UPDATE lease SET until = 0, token = token + 1000000")  # whoever acted before is fenced off

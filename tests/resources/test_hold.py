@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines.publish import publish
 from resources.backup import make_backup, open_backup
 from resources.hold import let_go
 from resources.restore import put_back
@@ -288,6 +289,47 @@ def test_a_status_that_comes_after_the_sends_were_let_go_takes_its_place_before_
     assert people(again) == 0
     again.webhook(late).turn()
     assert people(again) == 1
+
+
+def put_back_by_hand(stage, copy):
+    """The ledger's file as it was, as somebody copies it who knows no `restore`."""
+    now, ledger = stage.now, stage.home.ledger_path()
+    stage.home.close()
+    for side in ("-wal", "-shm"):
+        ledger.with_name(ledger.name + side).unlink(missing_ok=True)
+    copy.replace(ledger)
+    again = Stage(stage.path, now)
+    again.turn()
+    return again
+
+
+def test_a_ledger_that_somebody_copied_back_by_hand_holds_all_sends_too(make_home, tmp_path, close):
+    stage = make_home()
+    stage.run()
+    publish(stage.home, stage.lease)
+    stage.home.ledger.copy(tmp_path / "copy.sqlite")
+    before = stage.home.prefix()
+    stage.send()
+    stage.later(minutes=5).status(1, "delivered").turn()
+    publish(stage.home, stage.lease)
+    close.append(again := put_back_by_hand(stage, tmp_path / "copy.sqlite"))
+    assert again.send() == []
+    assert again.home.prefix() != before
+    assert again.states() == {"delivered": 1, "held": 2}
+    assert resume(again).in_doubt == 2
+    assert again.send() == []
+    again.home.close()
+    close.append(third := Stage(again.path, again.now))
+    assert third.value("SELECT count(*) FROM meta WHERE name = 'hold'") == 0, "it is said once"
+
+
+def test_a_ledger_that_was_copied_back_as_it_is_holds_nothing(make_home, tmp_path, close):
+    stage = make_home()
+    stage.run()
+    publish(stage.home, stage.lease)
+    stage.home.ledger.copy(tmp_path / "copy.sqlite")
+    close.append(again := put_back_by_hand(stage, tmp_path / "copy.sqlite"))
+    assert len(again.send()) == 3
 
 
 def test_whoever_acted_before_a_restore_can_write_no_more(make_home, tmp_path, close):
