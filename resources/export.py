@@ -87,12 +87,13 @@ def export(ledger: Ledger, lake: Lake, contacts: Contacts, opted_in: bool, lease
         bodies = _BodyFiles(lake, tx)
         marks = {(str(row.name), int(row.bucket)) for row in tx.execute(sa.select(dirty)) if _is_renamed(row.name)}
         known = {(r.name, r.bucket): (r.path, r.rows) for r in tx.execute(sa.select(exports))}
+        broken = _broken(tx, lake, known)
         made = []
-        due = sorted(_due(tx, lake, known, marks))
+        due = sorted(_due(tx, known, marks) | {key for key in broken if key[0] in BY_NAME})
         asked = [_asked(BY_NAME[name], bucket) for name, bucket in due]
         for (name, bucket), frame in zip(due, ledger.frames(asked, tx), strict=True):
             beat()
-            before, _ = known.get((name, bucket), ("", 0))
+            before, _ = known.get((name, bucket), ("", 0)) if (name, bucket) not in broken else ("", 0)
             made.append(_write(lake, BY_NAME[name], bucket, frame, before, bodies))
         parts = {
             table.name: Part(tuple(lake.root / str(r.path) for r in rows), sum(int(str(r.rows)) for r in rows))
@@ -104,7 +105,7 @@ def export(ledger: Ledger, lake: Lake, contacts: Contacts, opted_in: bool, lease
         token = _token(tx, lake, table, opted_in)
         known_token = tx.execute(sa.select(meta.c.value).where(meta.c.name == _CONTACTS_TOKEN)).scalar_one_or_none()
     people = {key for key in known if key[0] == BASE}
-    if token != known_token or not all((lake.root / known[key][0]).exists() for key in people):
+    if token != known_token or people & broken:
         made += _write_contacts(lake, contacts, table, opted_in, beat)
         known = {key: value for key, value in known.items() if key not in people}
     else:
@@ -143,15 +144,26 @@ def _rename_marks(ledger: Ledger, lease: Lease | None) -> None:
         tx.execute(dirty.delete().where(mine))
 
 
+def _broken(tx: sa.Connection, lake: Lake, known: Mapping[tuple[str, int], tuple[str, int]]) -> set[tuple[str, int]]:
+    """The buckets whose file is gone, or of another size than was written."""
+    query = sa.select(lake_file.c.path, lake_file.c.bytes).where(lake_file.c.name.startswith("export/"))
+    sizes = {str(row.path): int(row.bytes) for row in tx.execute(query)}
+    found = set()
+    for key, (path, _) in known.items():
+        try:
+            whole = not path or (lake.root / path).stat().st_size == sizes.get(path)
+        except OSError:
+            whole = False
+        if not whole:
+            found.add(key)
+    return found
+
+
 def _due(
-    tx: sa.Connection,
-    lake: Lake,
-    known: Mapping[tuple[str, int], tuple[str, int]],
-    marks: set[tuple[str, int]],
+    tx: sa.Connection, known: Mapping[tuple[str, int], tuple[str, int]], marks: set[tuple[str, int]]
 ) -> set[tuple[str, int]]:
-    """The buckets to be written: marked, never exported, grown, or with a file that is gone."""
+    """The buckets to be written: marked, never exported, or grown."""
     due = {(name.removeprefix(EXPORTING), bucket) for name, bucket in marks}
-    due |= {key for key, (path, _) in known.items() if key[0] in BY_NAME and path and not (lake.root / path).exists()}
     for one in EXPORTED:
         # Two sub-queries: SQLite looks min and max up in the key only one at a time, and else reads the whole table.
         bounds = f"SELECT (SELECT min(id) FROM {one.name}), (SELECT max(id) FROM {one.name})"

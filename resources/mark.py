@@ -68,7 +68,7 @@ def hold_if_older(ledger: Ledger, data: Path, clock: Callable[[], datetime]) -> 
 
 def _is_older(tx: sa.Connection, seen: dict[str, Any], number: int) -> bool:
     facts = _facts(tx)
-    return facts["installation"] == seen.get("installation") and facts.get(_MARK, 0) < number
+    return bool(facts["installation"] == seen.get("installation")) and int(facts.get(_MARK, 0)) < number
 
 
 def _facts(tx: sa.Connection) -> dict[str, Any]:
