@@ -90,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone: nothing more to say, and nothing to say it to
         return 1
-    except Exception as error:
-        if os.environ.get(DEBUG):
+    except BaseException as error:
+        panic = type(error).__name__ == "PanicException"  # how Polars says that it failed
+        if os.environ.get(DEBUG) or not (panic or isinstance(error, Exception)):
             raise
         return fail(_unforeseen(error), given)
 
@@ -152,7 +153,7 @@ def _problem(problem: object) -> dict[str, object]:
     return document(problem)  # type: ignore[arg-type]
 
 
-def _unforeseen(error: Exception) -> EstafetteError:
+def _unforeseen(error: BaseException) -> EstafetteError:
     """What no room foresaw, or what a room foresaw and Dagster wrapped."""
     known = foreseen(error) or disk_trouble(error)
     if known is not None:

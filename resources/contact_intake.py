@@ -35,7 +35,7 @@ from journey.properties import Evidence, PropertyType
 from journey.rows import Rows, bad_frame
 from resources.consents import write_changes, write_changes_in_bulk
 from resources.contacts import Contacts
-from resources.containing import reaches_further, unforeseen
+from resources.containing import FAULTS, reaches_further, unforeseen
 from resources.forgotten import bring_back
 from resources.landing import Cursor, FileStat, Landing
 from resources.landing_tables import UnreadableTable, table_rows
@@ -113,7 +113,7 @@ def reading() -> Iterator[None]:
         yield
     except FileNotFoundError:  # renamed or removed: its new name comes by itself
         raise
-    except (OSError, pl.exceptions.PolarsError, UnicodeError, UnreadableCsv, UnreadableTable) as error:
+    except (OSError, *FAULTS, UnicodeError, UnreadableCsv, UnreadableTable) as error:
         raise UnreadableFile((str(error).splitlines() or [type(error).__name__])[0]) from error
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
@@ -33,6 +34,9 @@ MEND = (
     " where it stays, report it as a fault of Estafette"
 )
 
+FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What Polars raises. Of a file that is damaged in the right place it says by a panic, which is no `Exception`."""
+
 _ROOT = Path(__file__).resolve().parent.parent
 _STORES = frozenset(
     getattr(errno, name)
@@ -46,7 +50,7 @@ def reaches_further(error: BaseException) -> bool:
     """Whether an error concerns more than the file or the campaign that was being dealt with when it came up."""
     one: BaseException | None = error
     while one is not None:
-        if not isinstance(one, Exception) or isinstance(one, LedgerError | CloudApiError | MemoryError):
+        if not isinstance(one, (Exception, *FAULTS)) or isinstance(one, LedgerError | CloudApiError | MemoryError):
             return True
         if isinstance(one, OSError) and one.errno in _STORES:
             return True
@@ -119,12 +123,12 @@ class Troubles:
         being done, for people ("advancing it")."""
         try:
             yield
-        except Exception as error:
+        except (Exception, *FAULTS) as error:
             if reaches_further(error):
                 raise
             self.met(lease, campaign, doing, error, now)
 
-    def met(self, lease: Lease, campaign: str, doing: str, error: Exception, now: datetime) -> None:
+    def met(self, lease: Lease, campaign: str, doing: str, error: BaseException, now: datetime) -> None:
         """An error came up while a campaign was dealt with."""
         wall = self._wall()
         self._until[campaign] = (wall, wall + AGAIN)

@@ -176,8 +176,12 @@ class Lake:
 
 
 def parquet_schema(file: Path | str) -> pl.Schema:
-    """The columns of a Parquet file. `pl.read_parquet_schema` takes brackets in a path for a pattern."""
-    return pl.scan_parquet(file, glob=False).collect_schema()
+    """The columns of a Parquet file. `pl.read_parquet_schema` takes brackets in a path for a pattern. PolarsError,
+    OSError: it is none, or is damaged."""
+    try:
+        return pl.scan_parquet(file, glob=False).collect_schema()
+    except pl.exceptions.PanicException as error:
+        raise pl.exceptions.ComputeError(str(error)) from None
 
 
 def _range(frame: pl.DataFrame, at: str | None) -> tuple[int | None, int | None]:

@@ -3,6 +3,7 @@
 import errno
 import json
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
@@ -11,7 +12,7 @@ from estafette.cli import app
 from journey.problems import LeaseLost
 from pipelines import advance as advancing
 from pipelines import audiences, plan, signals, stop_if, triggers, unknown
-from resources import event_intake, statuses
+from resources import event_intake, landing_tables, statuses
 from resources import requests as request_intake
 from resources.containing import reaches_further, troubles
 from tests.stage import OFFER, person
@@ -361,3 +362,22 @@ def test_status_and_doctor_say_who_is_still_inside_a_campaign_whose_file_is_gone
     doctor = json.loads(run(app, ["--home", str(stage.path), "--json", "doctor"]).stdout)
     [line] = [one for one in doctor["lines"] if one["what"] == "campaign offer"]
     assert line["found"] == "its file is gone, with 3 people inside"
+
+
+def test_a_panic_of_polars_costs_the_file_or_the_campaign_it_is_of(two, monkeypatch):
+    """Of a Parquet file that is damaged in the right place Polars says so by what is no `Exception`."""
+    panic = pl.exceptions.PanicException
+    landing = two.path / "landing/contacts"
+    pl.DataFrame({"contact_id": ["c9"]}).write_parquet(landing / "damaged.parquet")
+    (landing / "good.csv").write_text("contact_id,phone\nc8,+33612345688\n")
+    real = landing_tables.measured
+    monkeypatch.setattr(landing_tables, "measured", lambda path: real(path) if "good" in path.name else _raise(panic))
+    fails_for(monkeypatch, plan, "rendered_for", error=panic("an index is out of bounds"))
+    run_both(two)
+    assert two.rows("SELECT file FROM quarantine") == [("contacts/damaged.parquet",)]
+    assert two.home.contacts.count() == 4 and planned(two)["second"] == 3
+    assert "an index is out of bounds" in troubles(two.home.ledger)["offer"].error
+
+
+def _raise(error):
+    raise error("range end index 12 out of range")
