@@ -1,7 +1,8 @@
 """Taking in the webhook log: statuses, answers, preferences and news of templates, in one pass over each file.
 
 What belongs here: which part of a file is read when, and writing all that it holds before its cursor. Parsing is
-`journey.webhook`; statuses are `status_intake`; what people write is `inbound`.
+`journey.webhook`; statuses are `status_intake`; what people write is `inbound`; what Meta says of templates is
+`template_news`, and of numbers `numbers`.
 
 What we have already is known by the ledger itself (a status by its message, an answer by its wamid), so a delivery that
 comes twice, in another order or in another file changes nothing.
@@ -33,6 +34,7 @@ from resources.numbers import take_in_numbers
 from resources.quarantine import put_aside, put_aside_in_bulk
 from resources.status_intake import take_in_statuses
 from resources.statuses import REFUSED_MARKETING
+from resources.template_news import take_in_templates
 
 AT_ONCE = 16
 """Chunks of a log (256 MB, some 400,000 statuses) whose statuses are folded together: what is told of a message is then
@@ -157,7 +159,7 @@ def _use(
     answers = 0
     for parsed in known:
         answers += take_in_answers(home, lease, stat.shown, parsed, now)
-        _news(home, lease, parsed, now)
+        take_in_templates(home.ledger, lease, parsed.templates, now)
         take_in_numbers(home.ledger, lease, parsed.numbers, now)
     taken.statuses += folded
     taken.answers += answers
@@ -191,22 +193,3 @@ def _marketing_refused(home: Home, lease: Lease, now: datetime) -> None:
     apply_consent(home.contacts, lease, changes_frame(changes), now)
     with home.ledger.write(lease) as tx:
         tx.exec_driver_sql("UPDATE suppression SET cause = 'meta_131050' WHERE cause = ?", (REFUSED_MARKETING,))
-
-
-def _news(home: Home, lease: Lease, parsed: Parsed, now: datetime) -> None:
-    """Templates that were paused, disabled or approved again hold or let go what is planned with them."""
-    events = parsed.templates.filter(pl.col("kind") == "status")
-    if events.is_empty():
-        return
-    with home.ledger.write(lease) as tx:
-        for name, language, event in (
-            events.sort("changed_at", maintain_order=True).select("name", "language", "event").iter_rows()
-        ):
-            if event in ("APPROVED", "REINSTATED", "UNARCHIVED"):
-                tx.exec_driver_sql("DELETE FROM template_hold WHERE name = ? AND language = ?", (name, language))
-            elif event is not None and event != "FLAGGED":  # a warning: it may still be sent
-                tx.exec_driver_sql(
-                    "INSERT INTO template_hold (name, language, status, code, changed_at) VALUES (?, ?, ?, 0, ?)"
-                    " ON CONFLICT (name, language) DO UPDATE SET status = excluded.status, code = 0",
-                    (name, language, event, to_us(now)),
-                )

@@ -11,6 +11,7 @@ from journey.problems import UsageError
 from journey.template import parse_template
 from resources.cloud_api import CloudApi
 from resources.home import Home
+from resources.template_news import note_approved
 
 
 @dataclass
@@ -67,7 +68,6 @@ def pull(home: Home) -> Pulled:
             path.unlink()
             pulled.gone.append(path.name)
     with home.ledger.write() as tx:
-        for name, language in approved:
-            tx.exec_driver_sql("DELETE FROM template_hold WHERE name = ? AND language = ?", (name, language))
+        note_approved(tx, approved, home.clock())
     home.reload()
     return pulled

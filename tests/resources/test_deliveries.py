@@ -8,7 +8,8 @@ import pytest
 
 from resources import deliveries, statuses
 from resources.landing import Landing
-from tests.stage import OFFER, delivery, person, status_value
+from resources.template_news import note_approved
+from tests.stage import NOON, OFFER, delivery, person, status_value
 
 READ = f"""{OFFER}    on_read: {{within: 2d, read: reminder, not_read: end}}
   reminder:
@@ -152,6 +153,34 @@ def test_a_template_that_may_come_back_holds_what_is_planned_with_it_until_it_do
     assert stage.rows("SELECT DISTINCT state, held_why FROM message") == [("held", "template_not_approved")]
     tell(stage, "APPROVED")
     assert stage.states() == {"planned": 2}
+    assert len(stage.send()) == 2
+
+
+@pytest.mark.parametrize("order", [["PAUSED", "APPROVED", "PAUSED"], ["APPROVED", "PAUSED"]])
+def test_a_pause_that_comes_late_or_again_holds_nothing_that_was_approved_since(make_home, order):
+    stage = make_home(contacts=2)
+    stage.run()
+    at = {"PAUSED": 1, "APPROVED": 2}
+    for event in order:
+        whole = delivery(news(event), "message_template_status_update")
+        whole["entry"][0]["time"] = int(stage.now.timestamp()) - 60 + at[event]
+        with (stage.path / "landing/webhooks/log.ndjson").open("a") as log:
+            log.write(json.dumps(whole) + "\n")
+        stage.turn()
+    assert stage.rows("SELECT name FROM template_hold") == []
+    assert len(stage.send()) == 2
+
+
+def test_a_pause_from_before_the_templates_were_pulled_holds_nothing(make_home):
+    stage = make_home(contacts=2)
+    stage.run()
+    tell(stage, "PAUSED")
+    with stage.home.ledger.write() as tx:
+        note_approved(tx, [("hello", "fr")], stage.later(hours=1).now)
+    whole = delivery(news("PAUSED"), "message_template_status_update")
+    whole["entry"][0]["time"] = int(NOON.timestamp())
+    (stage.path / "landing/webhooks/again.ndjson").write_text(json.dumps(whole) + "\n")
+    stage.turn()
     assert len(stage.send()) == 2
 
 
