@@ -69,6 +69,7 @@ def follow(session: Session, home: Home, campaign: Campaign) -> dict[str, Any]:
             if not _wait(session, home, campaign.name, ids):
                 run_pass(home.path, session.now)
                 _entered_or_refused(home, campaign, ids)
+            _nobody_asked(home, campaign, ids)
             if not _elsewhere(home, campaign.name, ids):
                 break
     return occurrence_funnel(home, campaign.name, ids)
@@ -126,6 +127,19 @@ def _entered_or_refused(home: Home, campaign: Campaign, ids: Sequence[int]) -> N
         raise EstafetteError(
             f"the audience of {campaign.name} was not evaluated",
             mend="Run it again; Dagster's pages have the run's log",
+        )
+
+
+def _nobody_asked(home: Home, campaign: Campaign, ids: Sequence[int]) -> None:
+    """EstafetteError where the audience waits for a yes (`stop_if`): nobody of it has entered."""
+    waits = occurrence.c.asked_at.is_not(None) & occurrence.c.done_at.is_(None) & (occurrence.c.position == 0)
+    with home.ledger.read() as tx:
+        asked = tx.execute(sa.select(occurrence.c.id).where(occurrence.c.id.in_(ids), waits).limit(1)).first()
+    why = home.stopped_campaigns().get(campaign.name)
+    if asked is not None and why is not None:
+        raise EstafetteError(
+            f"{campaign.name} is stopped, nobody has entered: {why}",
+            mend=f"`estafette resume {campaign.name}` says yes, and the next pass (`estafette tick`) lets them in",
         )
 
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.entry import candidates
+from journey.growth import LAST
 from journey.phones import normalise_all, stranger_id
 from journey.problems import SegmentError
 from journey.start_request import fitting_entry
@@ -116,7 +117,8 @@ def _let_in(
         rows = pl.read_parquet(home.lake.path(audience_file), glob=False)
     size = len(named) if rows is None else rows.height
     asking = requests.update().where(requests.c.id == row.id).values(asked_at=to_us(now))
-    if row.asked_at is None and ask_before(home, lease, campaign, size, asking, now, result):
+    earlier = _earlier_sizes(home, row) if row.asked_at is None and row.position == 0 else []
+    if row.asked_at is None and ask_before(home, lease, campaign, size, asking, now, result, earlier):
         stopped.add(campaign.name)
         return
     left, some = size - row.position, slice(row.position, row.position + (portion.room(campaign.name) or size))
@@ -135,6 +137,17 @@ def _let_in(
     portion.took(campaign.name, people.height)
     if people.height < left:
         portion.more(campaign.name)
+
+
+def _earlier_sizes(home: Home, row: Row) -> list[int]:
+    """How many people the last requests for the same segment had, the newest first. Who names people knows how many."""
+    if row.kind != "segment":
+        return []
+    same = (requests.c.campaign == row.campaign) & (requests.c.kind == "segment") & (requests.c.people == row.people)
+    ended = requests.c.done_at.is_not(None) & requests.c.outcome.is_(None) & (requests.c.id < row.id)
+    sizes = sa.select(requests.c.position).where(same, ended).order_by(requests.c.id.desc()).limit(LAST)
+    with home.ledger.read() as tx:
+        return [int(size) for size in tx.execute(sizes).scalars()]
 
 
 def _by_phone(home: Home, lease: Lease, row: Row, place: int, named: list[str]) -> pl.DataFrame:

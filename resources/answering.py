@@ -9,7 +9,7 @@ said to messages that still wait is looked at together each time, and what quote
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -192,12 +192,16 @@ def _newest(tx: sa.Connection, answers: Sequence[Answer]) -> dict[str, Sent]:
 def _waiting(
     tx: sa.Connection, campaigns: Mapping[str, Campaign], answers: Iterable[Answer], quoted: Iterable[Sent]
 ) -> dict[str, list[Waiting]]:
-    """Who of these contacts, and of those whose messages they quote, waits for an answer; by contact."""
-    columns = "SELECT id, contact_id, campaign, step, visit, arrived_at FROM participant WHERE left_at IS NULL"
+    """Who of these contacts, and of those whose messages they quote, waits for an answer, or waited until they said
+    stop: what they said before may come later. By contact."""
+    columns = "SELECT id, contact_id, campaign, step, visit, entered_at, arrived_at, left_at FROM participant WHERE"
     contacts = sorted({one.contact_id for one in answers if one.kind != REACTION})
-    people = {row.id: row for row in select_in(tx, f"{columns} AND contact_id IN :ids", contacts)}
+    people = {row.id: row for row in select_in(tx, f"{columns} left_at IS NULL AND contact_id IN :ids", contacts)}
     others = sorted({one.participant_id for one in quoted} - set(people))
-    people |= {row.id: row for row in select_in(tx, f"{columns} AND id IN :ids", others)}
+    people |= {row.id: row for row in select_in(tx, f"{columns} left_at IS NULL AND id IN :ids", others)}
+    stopped = select_in(tx, f"{columns} reason = 'opted_out' AND contact_id IN :ids", contacts)
+    people |= {row.id: row for row in stopped}
+    over = _stopped_at(tx, stopped)
     steps = {number: step for number, row in people.items() if (step := _answerable(campaigns, row)) is not None}
     sent: dict[int, list[Any]] = defaultdict(list)
     query = f"SELECT {_SENT}, m.copy, m.state, m.accepted_at FROM message m WHERE m.participant_id IN :ids"
@@ -205,8 +209,24 @@ def _waiting(
         sent[row.participant_id].append(row)
     found: dict[str, list[Waiting]] = defaultdict(list)
     for number, messages in sent.items():
-        found[people[number].contact_id] += _waits(steps[number], people[number], messages)
+        waits = _waits(steps[number], people[number], messages)
+        until = over.get(number)
+        found[people[number].contact_id] += (
+            waits if until is None else [replace(one, until=min(one.until, until)) for one in waits]
+        )
     return found
+
+
+def _stopped_at(tx: sa.Connection, ended: Sequence[Any]) -> dict[int, int]:
+    """When the people of these passages, which a stop word ended, said it; by passage."""
+    said: dict[str, list[int]] = defaultdict(list)
+    query = "SELECT contact_id, changed_at FROM consent_history WHERE change = 'opted_out' AND scope = 'all'"
+    for row in select_in(tx, f"{query} AND contact_id IN :ids", sorted({row.contact_id for row in ended})):
+        said[row.contact_id].append(int(row.changed_at))
+    return {
+        row.id: min((at for at in said[row.contact_id] if at >= row.entered_at), default=int(row.left_at))
+        for row in ended
+    }
 
 
 def _answerable(campaigns: Mapping[str, Campaign], participant: Any) -> MessageStep | WaitForStep | None:

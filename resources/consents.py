@@ -39,13 +39,14 @@ def apply_consent(contacts: Contacts, lease: Lease | None, changes: pl.DataFrame
     contacts, `suppression` and the history, in one transaction. Gives the changes that changed something.
 
     They count in the order of `changed_at`, never later than `now`, whenever they come: the history remembers when each
-    person last said each word, also where that changed nothing then. Unknown contacts are suppressed all the same.
+    person said each word, also where that changed nothing then. Unknown contacts are suppressed all the same.
     """
     changes = changes.with_columns(pl.min_horizontal("changed_at", pl.lit(now, CHANGES["changed_at"])))
     changes = changes.sort("changed_at", maintain_order=True)
     known = contacts.find(ids=changes["contact_id"])
     before = {row[0]: Consent(*row[1:]) for row in known.select("contact_id", *STATE).iter_rows()}
-    states, said = dict(before), _said(contacts.ledger, changes["contact_id"].unique().to_list())
+    states, told = dict(before), _told(contacts.ledger, changes["contact_id"].unique().to_list())
+    said = {who: _last(words) for who, words in told.items()}
     enforced: list[dict[str, Any]] = []
     remembered: list[dict[str, Any]] = []
     effective: list[dict[str, Any]] = []
@@ -54,8 +55,12 @@ def apply_consent(contacts: Contacts, lease: Lease | None, changes: pl.DataFrame
         state, what = states.get(who, Consent()), Said(row["changed_at"], row["cause"])
         theirs = said.setdefault(who, {})
         after = by_person(state, theirs, word, what)
-        if after is None:
+        if after is None:  # told already, or said before what is known of this word, and told later
+            if not told.get(who, {}).get(word, {}).get(what.at):
+                told.setdefault(who, {}).setdefault(word, {})[what.at] = what
+                remembered.append(row)
             continue
+        told.setdefault(who, {}).setdefault(word, {})[what.at] = what
         theirs[word], states[who] = what, after
         scope = row["scope"]
         if word is Word.start and after.opt_out_scope is None:
@@ -84,20 +89,26 @@ def apply_consent(contacts: Contacts, lease: Lease | None, changes: pl.DataFrame
     return changes_frame(effective)
 
 
-def _said(ledger: Ledger, ids: Sequence[str]) -> dict[str, dict[Word, Said]]:
-    """When each of these people last said each word, of those that the history remembers."""
+Told = dict[Word, dict[datetime, Said]]
+"""Each time at which a person said each word."""
+
+
+def _told(ledger: Ledger, ids: Sequence[str]) -> dict[str, Told]:
+    """What the history remembers of the words of each of these people."""
     query = (
-        "SELECT contact_id, change, scope, cause, max(changed_at) AS at FROM consent_history"
-        " WHERE contact_id IN :ids AND cause <> 'file' GROUP BY 1, 2, 3, 4"
+        "SELECT DISTINCT contact_id, change, scope, cause, changed_at AS at FROM consent_history"
+        " WHERE contact_id IN :ids AND cause <> 'file'"
     )
-    found: dict[str, dict[Word, Said]] = {}
+    found: dict[str, Told] = {}
     with ledger.read() as tx:
         for row in select_in(tx, query, ids):
             word, what = word_of(row.change, row.scope, row.cause), Said(from_us(row.at), row.cause)
-            theirs = found.setdefault(row.contact_id, {})
-            if word not in theirs or what.at > theirs[word].at:
-                theirs[word] = what
+            found.setdefault(row.contact_id, {}).setdefault(word, {})[what.at] = what
     return found
+
+
+def _last(words: Told) -> dict[Word, Said]:
+    return {word: times[max(times)] for word, times in words.items()}
 
 
 def _enforced(row: Mapping[str, Any], word: Word, after: Consent) -> list[dict[str, Any]]:

@@ -165,7 +165,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
             if action is Action.stop_template:
                 _hold_templates(tx, ids, "DISABLED", first.code, now)
             statuses.note_unreachable(tx, [i for i, o in outcomes if o.code == UNDELIVERABLE], UNDELIVERABLE, now)
-            statuses.refuse_marketing(tx, [i for i, o in outcomes if o.code == MARKETING_STOPPED], now)
+            statuses.refuse_marketing(tx, {i: now for i, o in outcomes if o.code == MARKETING_STOPPED})
             woken += ids
     statuses.wake(tx, woken, now)
     mark_dirty(tx, "message", [one.id for one in settled])

@@ -43,6 +43,7 @@ _BY_WAMID = {"wamid": pl.String, "by_wamid": pl.Int64}
 _BY_UID = {"uid": pl.Int64, "by_uid": pl.Int64}
 _EARLY = {"wamid": pl.String, "status": pl.String}
 _HAVE = {"message_id": pl.Int64, **{f"had_{one.value}": pl.Int64 for one in Status}}
+_KNOWN = [one.value for one in Status]
 _HAD = f"SELECT id, {', '.join(f'{one.value}_at' for one in Status)} FROM message WHERE id IN {{}}"
 
 
@@ -80,7 +81,7 @@ def _write(home: Home, lease: Lease, fresh: pl.DataFrame, file: LakeFile, now: d
         for one in statuses.FOLDED
         if one != "error_title"
     ).with_columns(error_title=ours.select(pl.coalesce(pl.col("error_title").replace("", None), title)).to_series())
-    early = strange.select(
+    early = pl.concat([strange, _odd(ours).with_columns(uid=pl.lit(None, strange.schema["uid"]))]).select(
         "wamid", "status", pl.min_horizontal("status_at", pl.lit(now)).to_physical(),
         pl.col("received_at").to_physical(), "error_code", "error_title", "uid",
     )  # fmt: skip
@@ -123,11 +124,12 @@ def match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:
-    """Those that say something new, each (message or wamid, status) once, the earliest first."""
+    """Those that say something new, each (message or wamid, status) once, the earliest first. A message knows which of
+    its statuses it has had; any other has a row of `early_status`, as has one that nobody knows (`_odd`)."""
     once = matched.sort("status_at", maintain_order=True).unique(
         subset=["message_id", "wamid", "status"], keep="first", maintain_order=True
     )
-    strange = once.filter(pl.col("message_id").is_null())["wamid"]
+    strange = pl.concat([once.filter(pl.col("message_id").is_null()), _odd(once)])["wamid"]
     with home.ledger.read() as tx:
         had = _asked(home, tx, _HAD, dict(_HAVE), once["message_id"])
         early = _asked(home, tx, "SELECT wamid, status FROM early_status WHERE wamid IN {}", _EARLY, strange)
@@ -136,8 +138,13 @@ def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:
     ours = pl.coalesce(
         pl.when(pl.col("status") == one.value).then(pl.col(f"had_{one.value}").is_not_null()) for one in Status
     )
-    seen = pl.when(pl.col("message_id").is_not_null()).then(ours).otherwise("kept")
-    return once.filter(~seen.fill_null(False))
+    told = pl.col("message_id").is_not_null() & pl.col("status").is_in(_KNOWN)
+    return once.filter(~pl.when(told).then(ours).otherwise("kept").fill_null(False))
+
+
+def _odd(told: pl.DataFrame) -> pl.DataFrame:
+    """Statuses that move nothing (`played`, or one that is new at Meta): each is recorded once."""
+    return told.filter(pl.col("message_id").is_not_null(), ~pl.col("status").is_in(_KNOWN))
 
 
 def _asked(

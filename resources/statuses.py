@@ -120,15 +120,16 @@ def note_unreachable(tx: sa.Connection, message_ids: Sequence[int], code: int, n
         )
 
 
-def refuse_marketing(tx: sa.Connection, message_ids: Sequence[int], now: int) -> None:
-    """131050: no marketing to these people from now on. `deliveries` writes it to the contacts at the next pass."""
-    for row in select_in(tx, "SELECT contact_id, phone FROM message WHERE id IN :ids", message_ids):
+def refuse_marketing(tx: sa.Connection, refused: Mapping[int, int]) -> None:
+    """131050: no marketing to the people of these messages (when it was said, by id). `deliveries` writes it to the
+    contacts at the next pass."""
+    for row in select_in(tx, "SELECT id, contact_id, phone FROM message WHERE id IN :ids", list(refused)):
         for subject in (f"contact:{row.contact_id}", f"phone:{row.phone}"):
             tx.exec_driver_sql(
                 "INSERT INTO suppression (subject, scope, cause, changed_at) VALUES (?, 'marketing', ?, ?)"
                 " ON CONFLICT (subject) DO UPDATE SET scope = 'marketing', cause = excluded.cause,"
                 " changed_at = excluded.changed_at WHERE suppression.scope = 'file'",
-                (subject, REFUSED_MARKETING, now),
+                (subject, REFUSED_MARKETING, refused[row.id]),
             )
 
 
@@ -172,14 +173,16 @@ def join_by_uid(tx: sa.Connection, first: int, last: int, now: int) -> None:
 
 
 def _join(tx: sa.Connection, found: Sequence[tuple[int, Any]], now: int) -> None:
-    """Fold what was kept of these messages (id, row of `early_status`), and forget it."""
+    """Fold what was kept of these messages (id, row of `early_status`), and forget it; that a status came which moves
+    nothing stays known."""
     if not found:
         return
     rows = [(i, r.wamid, r.status, r.status_at, r.error_code, r.error_title) for i, r in found]
     fold(tx, pl.DataFrame(rows, schema=FOLDED, orient="row"), now)
-    refused = [i for i, r in found if r.status == Status.failed and r.error_code == MARKETING_STOPPED]
-    refuse_marketing(tx, refused, now)
-    tx.execute(early_status.delete().where(early_status.c.wamid.in_({r.wamid for _, r in found})))
+    stopped = [(i, r) for i, r in found if r.status == Status.failed and r.error_code == MARKETING_STOPPED]
+    refuse_marketing(tx, {i: min(int(r.status_at), now) for i, r in stopped})
+    joined = early_status.c.wamid.in_({r.wamid for _, r in found}) & early_status.c.status.in_([*Status])
+    tx.execute(early_status.delete().where(joined))
 
 
 def sweep_early(tx: sa.Connection, before: int) -> None:

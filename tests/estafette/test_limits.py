@@ -2,6 +2,7 @@
 
 import pytest
 
+from journey import growth
 from sandbox.config import Config
 from sandbox.testing import running
 from tests.estafette.conftest import NOW, TOKEN, write_env
@@ -92,3 +93,28 @@ def test_a_test_message_takes_a_place_as_it_does_at_meta(cli, home, small_box, t
         assert cli("test", "planned", "hello", "--to", "+33698765432").code == 0
     assert cli("run", "planned", "--json").json["accepted"] == 3
     assert small_box.summary()["refused"] == {}
+
+
+def test_a_sudden_crowd_waits_for_a_yes_that_the_command_line_gives(cli, home, small_box, tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "LEAST", 5)
+    (home / "campaigns" / "planned.yaml").write_text(CAMPAIGN % "4d")
+    (home / "segments" / "everyone.sql").write_text("SELECT contact_id FROM contacts ORDER BY contact_id\n")
+
+    def people(first, last):
+        rows = "".join(f"c{n},0612345{n:03d},true\n" for n in range(first, last))
+        file = tmp_path / f"people{first}.csv"
+        file.write_text("contact_id,phone,opted_in\n" + rows)
+        assert cli("import", str(file)).code == 0
+
+    people(0, 1)
+    assert cli("run", "planned", "--json").json["accepted"] == 1
+    people(1, 12)
+    refused = cli("run", "planned")
+    assert "an audience of 12 is more than 10 times as large as usual (1" in refused.out + refused.err
+    assert "estafette resume planned" in refused.out + refused.err
+    assert refused.code == 1
+    assert len(small_box.accepted()) == 1
+    assert "10 times as large as usual" in " ".join(cli("status").out.split())
+    assert cli("resume", "planned").code == 0
+    assert cli("tick").code == 0
+    assert len(small_box.accepted()) == 4  # as many as Meta allows in a day

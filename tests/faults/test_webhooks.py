@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from journey.clock import to_us
 from pipelines.take_in import take_in
 from resources.ledger import US
 from resources.outbox import Outbox, Settled
+from resources.retry import retry
 from tests.stage import NOON, Stage, accepted, delivery, status_value, write_home
 
 ASKS = """
@@ -44,10 +44,16 @@ FACTS = (
     "SELECT wamid, contact_id, message_id, step, kind, text, payload, late, replied_at FROM reply ORDER BY 1",
     "SELECT contact_id, step, visit, state, reason, left_at IS NULL FROM participant ORDER BY id",
     "SELECT subject, scope, cause FROM suppression ORDER BY 1",
-    "SELECT contact_id, change, scope, cause, changed_at FROM consent_history ORDER BY 1, changed_at, 2",
+    "SELECT contact_id, change, cause, changed_at FROM consent_history ORDER BY 1, 4, 2",  # what each lifted may differ
     "SELECT phone, code FROM unreachable ORDER BY 1",
-    "SELECT count(*) FROM quarantine",
+    "SELECT contact_id, campaign, step, visit, reason, detail FROM skip ORDER BY 1, 2, 3, 4",
+    "SELECT contact_id, sender, max(attempted_at), max(delivered_at) FROM message GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT contact_id, sender, count(*), max(replied_at), sum(late) FROM reply GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT name, language, status FROM template_hold ORDER BY 1, 2",
+    "SELECT name, messaging_limit, limit_at, paused_why, paused_at IS NULL FROM sender ORDER BY 1",
 )
+KNOWN = ["contact_id", "phone", "wa_id", "opted_in", "opted_in_at", "opted_out_at", "opt_out_scope", "opt_out_cause"]
+REPORTED = ["wamid", "status", "status_at", "error_code"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class News:
 
     value: dict
     field: str = "messages"
+    time: int | None = None
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +87,15 @@ def answers_come(stage: Stage, only=None) -> None:
     outbox = Outbox(stage.home.ledger, Lease("send:main:0/1", row.holder, row.token), "main", 0, 1, 80.0)
     ids = [i for (i,) in stage.rows("SELECT id FROM message WHERE step = 'hello' ORDER BY id")]
     settled = [Settled(i, accepted(type("C", (), {"id": i}))) for i in ids if only is None or i in only]
-    outbox.turn(settled, 0, to_us(START), int(stage.wall * US))
+    outbox.turn(settled, 0, stage.us, int(stage.wall * US))
 
 
-def status(stage: Stage, number: int, kind: str, second: int, code: int | None) -> News:
-    at = START + timedelta(seconds=second)
-    return News(stage.status_of(number, kind, at=at, code=code))
+def status(stage: Stage, number: int, kind: str, second: int, code: int | None, *, bare: bool) -> News:
+    """`bare`: it does not say what we sent along."""
+    value = stage.status_of(number, kind, at=START + timedelta(seconds=second), code=code)
+    if bare:
+        del value["statuses"][0]["biz_opaque_callback_data"]
+    return News(value)
 
 
 def said(who: int, second: int, content: dict, quotes: str | None) -> News:
@@ -108,11 +118,12 @@ def stories(draw):
     for number in range(1, PEOPLE + 1):
         fate = draw(st.sampled_from(["nothing", "sent", "delivered", "read", "failed", "undeliverable", "stopped"]))
         known = {"delivered": ["sent", "delivered"], "read": ["sent", "delivered", "read"], "sent": ["sent"]}
+        told = draw(st.sampled_from(["status", "bare"]))
         for kind in known.get(fate, []):
-            story.append(("status", number, kind, None))
+            story.append((told, number, kind, None))
         code = {"failed": 131000, "undeliverable": 131026, "stopped": 131050}.get(fate)
         if code is not None:
-            story.append(("status", number, "failed", code))
+            story.append((told, number, "failed", code))
             continue
         words = draw(
             st.lists(st.sampled_from(["Oui", "Non", "Bonjour", "button", "image", "love", "STOP", "START"]), max_size=3)
@@ -123,6 +134,10 @@ def stories(draw):
             story.append(("preference", number - 1, draw(st.sampled_from(["stop", "resume"])), None))
     for _ in range(draw(st.integers(0, 2))):
         story.append(("other", draw(st.integers(0, 3)), draw(st.integers(0, 4)), None))
+    for event in draw(st.lists(st.sampled_from(["PAUSED", "DISABLED", "APPROVED", "FLAGGED"]), max_size=3)):
+        story.append(("template", 0, event, None))
+    for event in draw(st.lists(st.sampled_from(["FLAGGED", "UNFLAGGED", "TIER_2K", "TIER_250"]), max_size=3)):
+        story.append(("number", 0, event, None))
     order = draw(st.permutations(range(len(story))))
     ranked = sorted(range(len(story)), key=lambda place: (order[place] // 3, place))  # people's stories interleave
     return [(*story[place], next(second)) for place in ranked]
@@ -131,8 +146,8 @@ def stories(draw):
 def told(stage: Stage, story) -> list[News]:
     found = []
     for kind, who, what, more, second in story:
-        if kind == "status":
-            found.append(status(stage, who, what, second, more))
+        if kind in ("status", "bare"):
+            found.append(status(stage, who, what, second, more, bare=kind == "bare"))
         elif kind == "said":
             content = {
                 "button": {"type": "button", "button": {"text": "Oui", "payload": "Oui"}},
@@ -144,6 +159,13 @@ def told(stage: Stage, story) -> list[News]:
             one = {"wa_id": f"336{who:08d}", "category": "marketing_messages", "value": what, "detail": "…"}
             one["timestamp"] = int(START.timestamp()) + second
             found.append(News({"user_preferences": [one]}, "user_preferences"))
+        elif kind == "template":
+            about = {"message_template_name": "last_call", "message_template_language": "fr", "event": what}
+            found.append(News(about, "message_template_status_update", int(START.timestamp()) + second))
+        elif kind == "number":
+            event = {"current_limit": what} if what.startswith("TIER") else {"event": what}
+            about = {"display_phone_number": "15550783881", **event}
+            found.append(News(about, "phone_number_quality_update", int(START.timestamp()) + second))
         else:
             found.append(other(stage, who, what, second))
     return found
@@ -171,13 +193,20 @@ def lines(news: list[News], sizes: list[int]) -> list[str]:
         some, rest = rest[:size], rest[size:]
         whole = delivery(some[0].value, some[0].field)
         whole["entry"] += [one for more in some[1:] for one in delivery(more.value, more.field)["entry"]]
+        for entry, one in zip(whole["entry"], some, strict=True):
+            entry |= {"time": one.time} if one.time is not None else {}
         found.append(json.dumps(whole))
     return found
 
 
 def facts(stage: Stage):
-    moves = stage.moves()
-    return [stage.rows(query) for query in FACTS], moves
+    people = stage.home.contacts.frame(KNOWN).sort("contact_id").rows()
+    reported = sorted(tuple(row[name] for name in REPORTED) for row in stage.lake("message_events"))
+    return [stage.rows(query) for query in FACTS], stage.moves(), people, reported
+
+
+def unread(stage: Stage) -> set[str]:
+    return {raw for (raw,) in stage.rows("SELECT raw FROM quarantine")}
 
 
 def play(begun: Path, path: Path, how):
@@ -200,17 +229,20 @@ def write(stage: Stage, file: str, some: list[str]) -> None:
 
 @st.composite
 def deliveries(draw):
-    """A story, and how it comes: in which order, what twice, how it is cut into deliveries, files and passes, and after
-    which pass the answers to the POSTs come."""
+    """A story, and how it comes: in which order, what twice, how it is cut into deliveries, files and passes, after
+    which pass the answers to the POSTs come, and which deliveries come torn before they come whole."""
     story = draw(stories())
     again = draw(st.lists(st.sampled_from(story), max_size=5)) if story else []
     shuffled = draw(st.permutations(story + again))
     passes = draw(st.integers(1, 3))
-    return story, shuffled, draw(st.lists(st.integers(1, 4), max_size=8)), passes, draw(st.integers(0, passes))
+    torn = draw(st.lists(st.tuples(st.integers(0, 20), st.floats(0.01, 0.99)), max_size=3))
+    sizes = draw(st.lists(st.integers(1, 4), max_size=8))
+    return story, shuffled, sizes, passes, draw(st.integers(0, passes)), torn
 
 
 def check(begun: Path, tmp: Path, drawn) -> None:
-    story, shuffled, sizes, passes, answered = drawn
+    story, shuffled, sizes, passes, answered, torn = drawn
+    halves: set[str] = set()
 
     def in_order(stage: Stage) -> None:
         answers_come(stage)
@@ -218,6 +250,11 @@ def check(begun: Path, tmp: Path, drawn) -> None:
 
     def as_it_comes(stage: Stage) -> None:
         come = lines(told(stage, shuffled), sizes)
+        for place, part in torn:
+            if place < len(come):
+                half = come[place][: max(1, int(len(come[place]) * part))].strip()
+                halves.add(half)
+                come.insert(place, half)
         for number in range(passes):
             if number == answered:
                 answers_come(stage)
@@ -225,6 +262,10 @@ def check(begun: Path, tmp: Path, drawn) -> None:
             take_in(stage.home, stage.lease, stage.now)
         if answered >= passes:
             answers_come(stage)
+        kept = [i for (i,) in stage.rows("SELECT id FROM quarantine")]
+        assert unread(stage) == halves
+        assert all(one.reason is not None for one in retry(stage.home, stage.lease, kept, stage.now))
+        assert unread(stage) == halves
 
     expected = play(begun, tmp / "ordered", in_order)
     assert play(begun, tmp / "shuffled", as_it_comes) == expected

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from journey import growth
 from resources.hold import Restored, begin
 from tests.gateway.pages import Browser, browsing, make_user
-from tests.stage import OFFER, Stage, refused
+from tests.stage import OFFER, Stage, person, refused
 
 Make = Callable[..., Stage]
 
@@ -215,6 +216,22 @@ def test_an_operator_stops_and_resumes_after_a_confirmation(make_home: Make) -> 
         assert (await browser.submit("/campaigns/offer/resume")).headers["location"] == "/campaigns/offer?done=resumed"
         assert not stage.home.stopped_campaigns()
         assert len(stage.send()) == 3
+
+    play(stage, scene)
+
+
+def test_a_sudden_crowd_waits_for_a_yes_that_the_page_gives(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "LEAST", 5)
+    stage = make_home(contacts=1)
+    stage.run()
+    stage.contacts([person(number) for number in range(1, 12)]).later(days=1).run()
+
+    async def scene(browser: Browser) -> None:
+        page = (await browser.get("/campaigns/offer")).text
+        assert "an audience of 12 is more than 10 times as large as usual (1" in page
+        await browser.submit("/campaigns/offer/resume")
+        stage.later(minutes=1).turn()
+        assert stage.outcomes() == {"entered": 12, "already_in": 1}
 
     play(stage, scene)
 

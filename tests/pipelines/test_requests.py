@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from journey import growth
 from tests.stage import OFFER, person
 
 API = """
@@ -225,6 +226,23 @@ def test_a_request_for_too_many_stops_the_campaign_before_anyone_enters_and_resu
     stage.turn()
     assert stage.outcomes() == {"entered": 3, "already_in": 2, "stopped": 1}
     assert stage.rows("SELECT stopped_at FROM campaign") == [(None,)]
+
+
+def test_a_request_for_a_segment_ten_times_as_large_as_usual_waits_for_a_yes(make_home, monkeypatch):
+    monkeypatch.setattr(growth, "LEAST", 5)
+    stage = make_home(campaigns=[api()], contacts=1)
+    stage.asks("survey", "usual", segment="everyone", attribute_values=VALUES).turn()
+    stage.contacts([person(number) for number in range(1, 12)], "crowd.csv")
+    stage.asks("survey", "crowd", segment="everyone", attribute_values=VALUES).turn()
+    (why,) = stage.home.stopped_campaigns().values()
+    assert "an audience of 12 is more than 10 times as large as usual (1, the last one" in why
+    assert stage.outcomes() == {"entered": 1}
+    resume(stage.later(minutes=1))
+    stage.turn()
+    assert stage.outcomes() == {"entered": 12, "already_in": 1}
+    named = [f"c{number}" for number in range(12)]  # who names people knows how many
+    stage.asks("survey", "named", users=named, attribute_values=VALUES).turn()
+    assert stage.home.stopped_campaigns() == {}
 
 
 def test_what_comes_behind_such_a_request_in_one_pass_finds_the_campaign_stopped(make_home):
