@@ -95,7 +95,7 @@ def test_one_storm_of_130429_tells_nothing(make_home):
 
 # -- two homes at work -------------------------------------------------------------------------------------------------
 
-RATE = 40  # what the number takes a second, and what each home believes to have alone
+RATE = 20  # what the number takes a second, and what each home believes to have alone
 WINDOW = 15.0  # seconds: how long more than the rate may be asked of Meta
 
 
@@ -115,7 +115,7 @@ def test_two_homes_that_send_with_one_number_keep_to_its_rate_and_each_is_told(t
         assert url is not None
         box = Box(url[0], Config())
         stack.callback(box.http.close)
-        homes = [write_home(tmp_path / name, box.url, people=2_000, pace=RATE) for name in ("one", "two")]
+        homes = [write_home(tmp_path / name, box.url, people=3_000, pace=RATE) for name in ("one", "two")]
         for home in homes:
             plan_all(home)
         # Meta tells a number's statuses to one address: the first home hears of both's messages.
