@@ -36,7 +36,7 @@ from gateway.log import Clock, LandingLog
 from gateway.look import error_page, look_routes, words_of
 from gateway.signing_in import signing_in_routes, visitor
 from gateway.store import Store
-from gateway.webhooks import webhook_routes
+from gateway.webhooks import Deliveries, handshake_routes
 from journey.problems import EstafetteError
 
 GRACE = 10  # seconds that requests under way have at the end
@@ -69,8 +69,9 @@ def create_app(
     app.state.watch = Watch(store)
     app.state.bodies = Bodies()
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Deliveries, log=webhooks, clock=clock, app_secret=app_secret)
     app.add_middleware(HoldBodies, bodies=app.state.bodies)
-    app.include_router(webhook_routes(webhooks, clock, app_secret, verify_token))
+    app.include_router(handshake_routes(verify_token))
     app.include_router(api_routes(store, requests, events))
     app.include_router(link_routes(store, events, clock))
     app.include_router(health_routes(app.state.health))

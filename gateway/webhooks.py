@@ -13,25 +13,23 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import SecretStr
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.answers import BODY_TIMEOUT, read_body, refuse
+from gateway.answers import BODY_TIMEOUT, Refused, read_body, refuse
+from gateway.headers import secure
 from gateway.log import Clock, LandingLog, LogError
 
 PATH = "/webhooks/whatsapp"
 LARGEST_BODY = 3 * 1024 * 1024  # Meta's limit
 
 
-def webhook_routes(
-    log: LandingLog, clock: Clock, app_secret: SecretStr | None, verify_token: SecretStr | None
-) -> APIRouter:
-    """The two doors of `/webhooks/whatsapp`. Without a secret they stay shut: nothing unverified comes in."""
+def handshake_routes(verify_token: SecretStr | None) -> APIRouter:
+    """`GET /webhooks/whatsapp`: Meta asks once, when the address is entered in its dashboard."""
     routes = APIRouter()
-    key = app_secret.get_secret_value().strip().encode() if app_secret else b""
     token = verify_token.get_secret_value().strip().encode() if verify_token else b""
 
     @routes.get(PATH, response_model=None, include_in_schema=False)
     async def handshake(request: Request) -> Response:
-        """Meta asks once, when the address is entered in its dashboard."""
         query = request.query_params
         offered = query.get("hub.verify_token", "").encode()
         if not token:
@@ -40,25 +38,48 @@ def webhook_routes(
             return refuse(403, "The verify token is not the one in WHATSAPP_VERIFY_TOKEN.")
         return PlainTextResponse(query.get("hub.challenge", ""), headers={"X-Content-Type-Options": "nosniff"})
 
-    async def deliver(request: Request) -> Response:
-        if not key:
+    return routes
+
+
+class Deliveries:
+    """`POST /webhooks/whatsapp`. Without a secret it stays shut: nothing unverified comes in.
+
+    A door before the application and not a route of it: thousands come in a second, and the way through the routes to a
+    door that takes nothing but its request costs as much as all the rest of one.
+    """
+
+    def __init__(self, app: ASGIApp, log: LandingLog, clock: Clock, app_secret: SecretStr | None) -> None:
+        self._app, self._log, self._clock = app, log, clock
+        self._key = app_secret.get_secret_value().strip().encode() if app_secret else b""
+        self._kept = Response(status_code=200)
+        secure(self._kept.headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != PATH:
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = await self._deliver(Request(scope, receive))
+        except Refused as refused:
+            answer = refused.answer()
+        if answer is not self._kept:
+            secure(answer.headers)
+        await answer(scope, receive, send)
+
+    async def _deliver(self, request: Request) -> Response:
+        if not self._key:
             return refuse(503, "WHATSAPP_APP_SECRET is not set, so no delivery can be verified.", unread=True)
         signature = request.headers.get("x-hub-signature-256")
         if signature is None:
             return refuse(401, "The delivery is not signed.", unread=True)
         body = await read_body(request, LARGEST_BODY, BODY_TIMEOUT)
-        if not is_signed(key, body, signature):
+        if not is_signed(self._key, body, signature):
             return refuse(401, "The signature is not that of this body.")
         try:
-            await log.append(log_line(clock(), body))
+            await self._log.append(log_line(self._clock(), body))
         except LogError as error:
             return refuse(503, f"The delivery could not be kept ({error}). Send it again.")
-        return Response(status_code=200)
-
-    # Starlette's route and not FastAPI's: thousands come in a second, and what FastAPI does around a door that takes
-    # nothing but its request costs as much as all the rest of one.
-    routes.add_route(PATH, deliver, methods=["POST"], include_in_schema=False)
-    return routes
+        return self._kept
 
 
 def is_signed(key: bytes, body: bytes, signature: str) -> bool:
