@@ -127,6 +127,18 @@ def test_what_is_on_its_way_counts_in_the_budget_in_every_lane(make_home):
     assert len(lanes[1].turn([], 9, stage.us, wall).claimed) == 2, "what Meta refused costs nothing"
 
 
+def test_a_campaign_that_waits_for_what_is_on_its_way_stands_in_nobodys_way(make_home):
+    free = OFFER.replace("name: offer", "name: free")
+    stage = rates(make_home(contacts=9, campaigns=[COSTLY, free]), *PRICES)
+    stage.run()
+    stage.later(seconds=1).run("free")
+    outbox = Outbox(stage.home.ledger, stage.home.ledger.take("send:main:0/1", "test"), "main", 0, 1, 80.0)
+    wall = int(stage.wall * US)
+    assert len(outbox.turn([], 3, stage.us, wall).claimed) == 3  # may take it over the sum
+    claimed = [one.id for one in outbox.turn([], 3, stage.us, wall).claimed]
+    assert stage.rows("SELECT DISTINCT campaign FROM message WHERE id IN (?, ?, ?)", *claimed) == [("free",)]
+
+
 def test_what_may_have_gone_out_counts_as_spent(make_home):
     stage = rates(make_home(contacts=9, campaigns=[COSTLY]), *PRICES)
     stage.run()

@@ -1,5 +1,7 @@
 """Consent sentence by sentence (spec §3.1): scopes and causes, by what they do to the messages that go out."""
 
+from datetime import timedelta
+
 import pytest
 
 from journey.codes import Action, explain
@@ -244,3 +246,13 @@ def test_every_change_has_its_scope_time_cause_and_source(make_home):
         ("c0", PHONE, "opted_out", "all", "stop_word", "webhooks/log.ndjson", "wamid.in.1", stage.us - 300_000_000),
         ("c0", PHONE, "opted_in", "all", "start_word", "webhooks/log.ndjson", "wamid.in.2", stage.us),
     ]
+
+
+def test_the_history_has_each_time_a_word_was_said_in_whatever_order_they_come(make_home):
+    stage = staged(make_home)
+    stage.turn()
+    hour = timedelta(hours=1)
+    for said in (stage.now - hour, stage.now - 2 * hour, stage.now - hour):
+        preference(stage, "stop", at=said).turn()
+    times = [at for (at,) in stage.rows("SELECT changed_at FROM consent_history ORDER BY changed_at")]
+    assert times == [stage.us - 7_200_000_000, stage.us - 3_600_000_000]

@@ -132,6 +132,26 @@ def test_a_status_of_a_message_that_is_to_be_tried_again_keeps_it_from_being_sen
     assert stage.states() == {"delivered": 1}
 
 
+def test_a_status_that_nobody_knows_is_recorded_once_and_moves_nothing(make_home):
+    stage = sent(make_home, 1)
+    for _ in range(3):
+        stage.status(1, "played").turn()
+    assert [row["status"] for row in stage.lake("message_events")] == ["played"]
+    assert stage.states() == {"accepted": 1}
+
+
+def test_131050_that_came_before_the_answer_counts_from_when_it_was_said(make_home):
+    stage = make_home(contacts=1)
+    stage.run()
+    value = stage.status_of(1, "failed", at=stage.now, code=131050)
+    del value["statuses"][0]["biz_opaque_callback_data"]
+    said = stage.us
+    stage.webhook(value).turn()
+    stage.later(minutes=1).send()
+    stage.turn()
+    assert stage.rows("SELECT change, cause, changed_at FROM consent_history") == [("opted_out", "meta_131050", said)]
+
+
 # -- templates ---------------------------------------------------------------------------------------------------------
 
 

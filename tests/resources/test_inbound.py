@@ -3,6 +3,7 @@
 import itertools
 import random
 import shutil
+from datetime import timedelta
 
 import pytest
 
@@ -367,3 +368,17 @@ def test_statuses_and_answers_in_any_order_and_number_end_the_same(tmp_path):
         assert facts(stage) == expected, seed
         stage.home.close()
         shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 2, 0, 3), (2, 0, 3, 1)])
+def test_what_was_said_before_a_stop_word_is_an_answer_and_what_came_after_is_late_in_any_order(make_home, order):
+    stage = make_home(contacts=1, campaigns=[ASKS])
+    sent(stage, "asks")
+    words = ["Non", "Oui", "STOP", "Merci"]
+    moments = [stage.now + timedelta(seconds=second) for second in range(4)]
+    stage.later(minutes=1)
+    for place in order:
+        stage.says(PHONE, words[place], at=moments[place])
+        take_in(stage)
+    late = dict(stage.rows("SELECT text, late FROM reply"))
+    assert late == {"Non": 0, "Oui": 1, "STOP": 1, "Merci": 1}

@@ -346,6 +346,17 @@ def test_a_paused_template_holds_its_messages_and_a_disabled_one_fails(make_home
     assert (other.states(), other.rows("SELECT status FROM template_hold")) == ({"failed": 1}, [("DISABLED",)])
 
 
+@pytest.mark.parametrize("code", [132001, 132015])
+def test_a_code_about_templates_that_answers_a_text_holds_no_template(make_home, code):
+    text = OFFER.replace("{template: hello, language: fr}", '{text: "Bonjour !"}')
+    stage = make_home(contacts=1, campaigns=[text])
+    stage.turn()
+    stage.says("+33600000000", "Bonjour").turn()
+    stage.run()
+    assert len(stage.send(refused(code))) == 1
+    assert stage.rows("SELECT name FROM template_hold") == []
+
+
 def test_unreachable_media_is_tried_again_each_minute_until_the_message_expires(make_home):
     stage = planned(make_home, 1)
     stage.send(refused(131052))
