@@ -36,8 +36,8 @@ from resources.status_intake import take_in_statuses
 from resources.statuses import REFUSED_MARKETING
 from resources.template_news import take_in_templates
 
-AT_ONCE = 16
-"""Chunks of a log (256 MB, some 400,000 statuses) whose statuses are folded together: what is told of a message is then
+AT_ONCE = 8
+"""Chunks of a log (128 MB, some 200,000 statuses) whose statuses are folded together: what is told of a message is then
 written once, and its neighbours with it: a page of the ledger holds ten, and writing one is what a fold costs."""
 
 

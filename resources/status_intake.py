@@ -50,11 +50,11 @@ _HAD = f"SELECT id, {', '.join(f'{one.value}_at' for one in Status)} FROM messag
 def take_in_statuses(home: Home, lease: Lease, told: pl.DataFrame, now: datetime) -> int:
     """Fold statuses (`webhook_shapes.STATUSES`) and record each once, those of 5,000 messages a transaction, in the
     order of the messages: what is far apart in a log may be one page of the ledger. Gives how many were new."""
-    fresh = _fresh(home, match(home, told))
+    fresh = _fresh(home, match(home, told.drop("line", "waba_id", "error_details")))
     if fresh.is_empty():
         return 0
     fresh = fresh.with_columns(pl.col("received_at").fill_null(pl.lit(now, MESSAGE_EVENTS["received_at"])))
-    ours = fresh.filter(pl.col("message_id").is_not_null()).sort("message_id", maintain_order=True)
+    ours = fresh.filter(pl.col("message_id").is_not_null())
     ours = ours.with_columns(place=pl.col("message_id").rle_id().cast(pl.Int64))
     strange = fresh.filter(pl.col("message_id").is_null()).with_row_index("place", ours["message_id"].n_unique())
     whole = pl.concat([ours, strange.with_columns(pl.col("place").cast(pl.Int64)).select(ours.columns)])
@@ -124,9 +124,9 @@ def match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:
-    """Those that say something new, each (message or wamid, status) once, the earliest first. A message knows which of
-    its statuses it has had; any other has a row of `early_status`, as has one that nobody knows (`_odd`)."""
-    once = matched.sort("status_at", maintain_order=True).unique(
+    """Those that say something new, each (message or wamid, status) once, the earliest; by message. A message knows
+    which of its statuses it has had; any other has a row of `early_status`, as has one that nobody knows (`_odd`)."""
+    once = matched.sort("message_id", "status_at", nulls_last=True, maintain_order=True).unique(
         subset=["message_id", "wamid", "status"], keep="first", maintain_order=True
     )
     strange = pl.concat([once.filter(pl.col("message_id").is_null()), _odd(once)])["wamid"]
