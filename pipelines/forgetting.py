@@ -216,9 +216,9 @@ def _met(home: Home, person: Person) -> pl.DataFrame | None:
     ids = pl.Series("id", sorted(person.ids), pl.String).implode()
     theirs = home.events.scan().filter(pl.col("contact_id").is_in(ids)).select("event_id").collect()
     schema = {"campaign": pl.String(), "event_id": pl.String()}
-    met = home.lake.scan("entries", dict(schema)).select("campaign", "event_id").collect()
-    found = pl.concat([met, pl.DataFrame(waiting, schema=schema, orient="row")])
-    return found.join(theirs, on="event_id", how="semi")
+    met = home.lake.scan("entries", dict(schema)).select("campaign", "event_id")
+    found = pl.concat([met, pl.LazyFrame(waiting, schema=schema, orient="row")])
+    return found.join(theirs.lazy(), on="event_id", how="semi").collect(engine="streaming")
 
 
 def _project_files(home: Home) -> list[str]:

@@ -180,12 +180,16 @@ class Eraser:
 
     def _quarantine(self, places: Collection[tuple[str, int]]) -> None:
         columns = {"id": pl.Int64, "file": pl.String, "line": pl.Int64, "raw": pl.String}
-        rows = self.ledger.frame("SELECT id, file, line, raw FROM quarantine", columns)
-        gone = [
-            number
-            for number, file, line, raw in rows.iter_rows()
-            if (file, line) in places or self.person.is_named_in(raw.encode("utf-8", "surrogatepass"))
-        ]
+        query = "SELECT id, file, line, raw FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+        gone: list[int] = []
+        last = -1
+        while (rows := self.ledger.frame(query, columns, (last, BULK))).height:  # a row may have 10,000 characters
+            last = int(rows["id"][-1])
+            gone += [
+                number
+                for number, file, line, raw in rows.iter_rows()
+                if (file, line) in places or self.person.is_named_in(raw.encode("utf-8", "surrogatepass"))
+            ]
         self._in_parts(gone, quarantine, self._history)
 
     # -- rows of others ------------------------------------------------------------------------------------------------
@@ -197,6 +201,8 @@ class Eraser:
         for number, named, attributes in self.ledger.frame(
             "SELECT id, people, attributes FROM request", columns
         ).iter_rows():
+            if not self.person.anywhere.search(f"{named} {attributes}".encode("utf-8", "surrogatepass")):
+                continue
             left = msgspec.json.encode([self._label(one) for one in msgspec.json.decode(named)]).decode()
             told = self.person.relabelled(attributes, self.traces.label)
             if (left, told) != (named, attributes):

@@ -43,11 +43,12 @@ _OF_MESSAGES = """SELECT r.portfolio, r.phone, r.before_at FROM message m JOIN s
   JOIN reached r ON r.portfolio = s.portfolio AND r.phone = m.phone AND r.message_id = m.id WHERE m.id IN :ids"""
 _HOLD = "UPDATE message SET state = 'held', held_why = 'messaging_limit' WHERE id = ? AND state = 'planned'"
 # Who was written to inside a window is counted as well: it is not known any more, and too many is on the safe side.
-_OF_LATE = """SELECT m.phone, max(m.attempted_at), max(m.id)
+# Each of the forgotten, whose phones are gone, is still one.
+_OF_LATE = """SELECT CASE m.phone WHEN '' THEN m.contact_id ELSE m.phone END AS phone, max(m.attempted_at), max(m.id)
   FROM (SELECT name FROM campaign UNION ALL SELECT '') c CROSS JOIN message m ON m.campaign = c.name
   WHERE m.attempted_at > ? AND m.attempted_at IS NOT NULL AND m.kind = 'template'
     AND (m.state <> 'failed' OR m.accepted_at IS NOT NULL)
-    AND m.sender IN (SELECT name FROM sender WHERE portfolio IN (?, '')) GROUP BY m.phone
+    AND m.sender IN (SELECT name FROM sender WHERE portfolio IN (?, '')) GROUP BY 1
 UNION ALL SELECT 'uid:' || uid, min(status_at), 0 FROM early_status WHERE uid IS NOT NULL GROUP BY uid
   HAVING min(status_at) > ?"""
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from resources.backup import make_backup, open_backup
 from resources.home import open_home
 from resources.lake import Lake
 from resources.openers import openers
@@ -39,6 +40,25 @@ def test_a_backup_holds_everything_but_secrets(cli, filled, tmp_path):
     assert any(name.startswith("data/lake/contacts") for name in manifest["files"])
     assert not list(target.rglob(".env"))
     assert [one.name for one in target.parent.iterdir()] == ["monday"]
+
+
+def test_of_a_log_that_is_being_written_whole_lines_are_kept(filled, tmp_path, monkeypatch):
+    log = filled / "landing/webhooks/log.ndjson"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text('{"object":1}\n')
+    copy = shutil.copyfile
+
+    def while_it_grows(source, target):
+        if source == log:
+            with log.open("a") as more:
+                more.write('{"object":2}\n{"obj')
+        return copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", while_it_grows)
+    with open_home(filled) as home:
+        made = make_backup(home, tmp_path / "monday")
+    assert (made.path / "landing/webhooks/log.ndjson").read_text() == '{"object":1}\n{"object":2}\n'
+    assert open_backup(made.path).files["landing/webhooks/log.ndjson"] == 26
 
 
 def test_a_backup_goes_into_no_folder_that_is_anything_else(cli, filled, tmp_path):

@@ -24,6 +24,8 @@ from resources.analyst_db import connect
 from resources.ledger import Ledger
 from resources.person import know
 from resources.person_export import document
+from resources.reached import miscounted
+from tests.resources.test_numbers import answers
 from tests.stage import NOON, Stage, delivery, person, write_home
 
 PHONE, WA = "+33612349876", "33612349876"
@@ -445,6 +447,23 @@ def test_a_hash_of_what_was_asked_for_them_goes_and_others_requests_keep_theirs(
         tx.exec_driver_sql("INSERT INTO idempotency (request_uuid, digest, met_at) VALUES (?, ?, ?)", keys)
     forgotten(stage)
     assert stage.rows("SELECT request_uuid FROM idempotency") == [("r3",)]
+
+
+def test_each_of_the_forgotten_still_counts_for_metas_limit_also_where_people_are_counted_anew(make_home):
+    stage = make_home(contacts=[person(number, contact_id=f"somebody-{number}") for number in range(4)])
+    stage.turn()
+    answers(stage, messaging_limit="10")
+    stage.run()
+    assert len(stage.send()) == 4
+    for number in range(3):
+        forget(stage.home, stage.lease, f"somebody-{number}")
+    count = "SELECT count(*) FROM reached"
+    assert (stage.value(count), stage.value("SELECT people FROM portfolio")) == (4, 4)
+    assert stage.value(f"{count} WHERE phone LIKE '+%'") == 1
+    with stage.home.ledger.write() as tx:
+        miscounted(tx)
+    stage.turn()
+    assert (stage.value(count), stage.value("SELECT people FROM portfolio")) == (4, 4)
 
 
 def test_a_file_that_cannot_be_written_anew_stays_due(stage, monkeypatch):
