@@ -369,7 +369,7 @@ def test_no_statement_of_a_turn_or_a_pass_walks_the_messages(make_home):
         (reached_module._KNOWN, ("main", "[]"), "portfolio=? AND phone=?"),
         (reached_module._OPEN, ("[]", "main", 1), "ix_reply_contact_id (contact_id=?)"),
         (reached_module._FORGET, ("main", 1, 10), "reached_over (portfolio=? AND last_at<?)"),
-        (reached_module._OF_LATE, (1, "main"), "message_attempts (campaign=? AND attempted_at>?)"),
+        (reached_module._OF_LATE, (1, "main", 1), "message_attempts (campaign=? AND attempted_at>?)"),
         (spending._ON_THE_WAY, ("offer", "EUR", 0), "message_in_flight (state=?)"),
     ]
     for query, params, index in asked:
