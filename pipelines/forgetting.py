@@ -200,11 +200,11 @@ def _sending(home: Home) -> bool:
 def _lake(home: Home, lease: Lease, person: Person, traces: Traces) -> int:
     entries = _met(home, person)
 
-    def also(tx: sa.Connection, name: str, before: pl.DataFrame, after: pl.DataFrame) -> None:
-        if name == "events" and entries is not None:
-            keep_places(tx, before, after, entries)
+    def also(tx: sa.Connection, before: pl.DataFrame, after: pl.DataFrame) -> None:
+        assert entries is not None
+        keep_places(tx, before, after, entries)
 
-    return erase_from_lake(home.lake, person, traces, lease, also)
+    return erase_from_lake(home.lake, person, traces, lease, also if entries is not None else None)
 
 
 def _met(home: Home, person: Person) -> pl.DataFrame | None:

@@ -23,6 +23,7 @@ from resources.ledger import Lease
 from resources.tables import lake_file
 
 EXPORTS = "export/"
+EVENTS = "events"
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Traces:
     bodies: Mapping[int, Collection[int]] = field(default_factory=dict)
 
 
-Rewritten = Callable[[sa.Connection, str, pl.DataFrame, pl.DataFrame], None]
-"""Called in the transaction in which a new file counts: (transaction, table, the rows before, the rows after)."""
+Rewritten = Callable[[sa.Connection, pl.DataFrame, pl.DataFrame], None]
+"""Called in the transaction in which a new file of events counts: (transaction, the rows before, the rows after)."""
 
 
 def erase_from_lake(
-    lake: Lake, person: Person, traces: Traces, lease: Lease | None, also: Rewritten = lambda *_: None
+    lake: Lake, person: Person, traces: Traces, lease: Lease | None, also: Rewritten | None = None
 ) -> int:
     """Write every file that holds them anew. Gives how many; the old ones are orphans, to be swept."""
     with lake.ledger.read() as tx:
@@ -60,9 +61,11 @@ def erase_from_lake(
             if after is None:
                 continue
             made = lake.put(name, after)
-            with lake.ledger.write(lease) as tx:
+            before = pl.read_parquet(path, glob=False) if name == EVENTS and also is not None else None
+            with lake.ledger.write(lease) as tx:  # whoever sends waits for it: nothing is read here
                 lake.replace(tx, int(row.id), made)
-                also(tx, name, pl.read_parquet(path, glob=False), after)
+                if before is not None and also is not None:
+                    also(tx, before, after)
             count += 1
     return count
 
@@ -81,7 +84,7 @@ def _without(name: str, path: Path, number: int, person: Person, traces: Traces)
     if not pl.scan_parquet(path, glob=False).select(hit.fill_null(False).any()).collect(engine="streaming").item():
         return None
     frame = pl.read_parquet(path, glob=False)
-    if name in (BASE, DELTA, "events"):
+    if name in (BASE, DELTA, EVENTS):
         left = frame.filter(~_theirs(person).fill_null(False))
     else:
         left = _nameless(name, frame, person, traces.label)
