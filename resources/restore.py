@@ -108,10 +108,12 @@ def _next_epoch(home: Home, backup: Backup) -> int:
 
 
 def _landing_is_lost(home: Home, backup: Backup) -> bool:
-    """Whether the landing zone was lost with the ledger: it lacks the newest webhooks that the backup has."""
+    """Whether the landing zone was lost with the ledger: it lacks the newest webhooks that the backup has, or, where
+    none had come by then, every file."""
     logs = [name for name in backup.files if name.startswith("landing/webhooks/")]
     if not logs:
-        return False
+        others = [name for name in backup.files if name.startswith("landing/")]
+        return bool(others) and not any((home.path / name).exists() for name in others)
     newest = max(logs, key=lambda name: (backup.path / name).stat().st_mtime_ns)
     try:
         return (home.path / newest).stat().st_size < backup.files[newest]

@@ -69,6 +69,23 @@ def test_a_backup_goes_into_no_folder_that_is_anything_else(cli, filled, tmp_pat
     assert "there is no backup here" in cli("restore", str(tmp_path / "full")).err
 
 
+def test_of_a_backup_for_which_there_is_no_room_nothing_is_left(cli, filled, tmp_path, monkeypatch):
+    copy = shutil.copyfile
+
+    def full(source, target):
+        copy(source, target)
+        if source.suffix == ".parquet":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)
+        failed = cli("backup", str(tmp_path / "safe" / "monday"))
+    assert failed.code == 1
+    assert "No space left on device" in failed.err
+    assert list((tmp_path / "safe").iterdir()) == []
+    assert cli("backup", str(tmp_path / "safe" / "monday")).code == 0
+
+
 def test_a_damaged_backup_is_refused_before_anything_changes(cli, filled, tmp_path):
     target = tmp_path / "monday"
     cli("backup", str(target))
@@ -154,6 +171,10 @@ def test_the_doctor_finds_files_that_are_gone_or_cut_short(cli, filled):
     assert "bytes of" in lines(cli)["lake", "FAIL"]
     file.unlink()
     assert "it is gone" in lines(cli)["lake", "FAIL"]
+    (filled / "data/analytics.duckdb").touch()
+    assert ("analysts", "warn") not in lines(cli)
+    (filled / "data/analytics.duckdb").unlink()
+    assert "is not there" in lines(cli)["analysts", "warn"]
 
 
 def test_the_doctor_finds_a_damaged_ledger_and_says_what_to_do(cli, filled):

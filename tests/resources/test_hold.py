@@ -1,5 +1,7 @@
 """After a restore: what went out is known by its statuses, what may have gone out waits for a word."""
 
+import shutil
+
 import pytest
 
 from pipelines.publish import publish
@@ -202,6 +204,26 @@ def test_with_the_landing_zone_lost_too_nobody_gets_what_may_have_been_sent(make
     assert again.send() == [], "they may have read it, and got the next one, before"
     again.later(days=3).turn()
     assert len(again.send()) == 2, "what takes two days could not have gone out in ten minutes"
+
+
+def test_a_landing_zone_that_was_lost_before_any_webhook_came_is_known_as_lost(make_home, tmp_path, close):
+    stage = make_home(campaigns=(TWO_STEPS,))
+    stage.run()
+    folder = back(stage, tmp_path)
+    stage.send()
+    stage.later(minutes=10).status(1, "read").turn()
+    assert len(stage.send()) == 1
+    shutil.rmtree(stage.path / "landing")
+    now = stage.now
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE lease SET until = 0")
+    assert put_back(stage.home, open_backup(folder)).landing_lost
+    close.append(again := Stage(stage.path, now))
+    again.turn()
+    resume(again)
+    (stage.path / "landing/webhooks").mkdir(exist_ok=True)
+    again.status(1, "read", file="later.ndjson").turn()
+    assert again.send() == []
 
 
 def test_an_event_that_comes_again_after_a_restore_messages_nobody_twice(make_home, tmp_path, close):
