@@ -216,7 +216,7 @@ def _attributes(
     if event is not None:
         try:
             given = json.loads(event)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"it is not JSON: {error}", where="--event", mend='Write e.g. {"points": 120}') from None
         if not isinstance(given, dict):
             raise UsageError("it is no JSON object", where="--event", mend='Write e.g. {"points": 120}')

@@ -137,7 +137,7 @@ class Person:
         """The properties of an event (a JSON object's text) of somebody else, with a label where they are named."""
         try:
             value = json.loads(properties)
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.renamed(properties, label)
         named = [name for name in self.lists if isinstance(value, dict) and name in value]
         for name in named:
@@ -150,8 +150,12 @@ class Person:
     def line(self, kind: str, raw: bytes) -> bytes | None:
         """A line of NDJSON (without its end) without them, at most as long as it was; empty: it was theirs. None: it
         is what it was."""
-        if kind == "webhooks":
-            return self._delivery(raw)
+        try:
+            return self._delivery(raw) if kind == "webhooks" else self._line(kind, raw)
+        except RecursionError:  # brackets in brackets, which nothing else reads either
+            return b"" if self.is_named_in(raw) else None
+
+    def _line(self, kind: str, raw: bytes) -> bytes | None:
         try:
             value = json.loads(raw.strip().removeprefix(b"\xef\xbb\xbf"))
         except ValueError:
@@ -209,7 +213,7 @@ class Person:
         try:
             value = json.loads(raw.strip().removeprefix(b"\xef\xbb\xbf"))
             body = json.loads(value["body"]) if isinstance(value, dict) and isinstance(value.get("body"), str) else None
-        except (ValueError, RecursionError):
+        except ValueError:
             return b"" if self.is_named_in(raw) else None
         left = _without(body if body is not None else value, self.is_whatsapp)
         if left is GONE:

@@ -97,7 +97,7 @@ def open_backup(path: Path) -> Backup:
             {str(name): int(size) for name, size in read["files"].items()}, tuple(read["lost"]),
         )  # fmt: skip
         newer = int(read["format"]) > FORMAT or found.schema > SCHEMA_VERSION
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EstafetteError(
             "there is no backup here", where=str(path), mend="Name a folder of `estafette backup`"
         ) from error

@@ -162,7 +162,7 @@ class CloudApi:
             return CloudApiError(broken, mend="Try again later."), 0.0
         try:
             body = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if response.is_success and isinstance(body, dict) and "error" not in body:
             return body

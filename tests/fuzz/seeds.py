@@ -89,3 +89,4 @@ ANSWERS = [
                      "error_data": {"messaging_product": "whatsapp", "details": "Message Undeliverable."}}}),
     b"<html><title>502</title></html>",
 ]  # fmt: skip
+NESTED = [b'{"entry": ' + b"[" * depth + b'"+33612345678"' + b"]" * depth + b"}" for depth in (100, 300, 600, 20_000)]

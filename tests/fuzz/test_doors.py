@@ -108,8 +108,8 @@ def test_no_request_is_a_fault_of_ours(
     wire: tuple[Line, list[bytes]], times: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("gateway.connections.HEAD_TIMEOUT", 0.2)
-    for module in ("webhooks", "answers"):
-        monkeypatch.setattr(f"gateway.{module}.BODY_TIMEOUT", 0.2)
+    monkeypatch.setattr("gateway.webhooks.BODY_TIMEOUT", 0.2)
+    monkeypatch.setattr("gateway.answers.read_body.__defaults__", (0.2,))
     line, examples = wire
 
     def ask(data: bytes) -> None:
@@ -127,6 +127,7 @@ GRAPH = [
     b'[{"type": "BODY", "text": "Bonjour"}]}], "paging": {"cursors": {"before": "a", "after": "b"}}}',
     b'{"id": "1", "quality_rating": "GREEN", "throughput": {"level": "STANDARD"}, "status": "CONNECTED"}',
     *seeds.ANSWERS,
+    b"[" * 100_000,
 ]
 
 

@@ -19,6 +19,7 @@ from journey.csv_rows import UnreadableCsv, csv_rows
 from journey.event_rows import read_json_events, read_table_events
 from journey.json_rows import json_object, ndjson_rows
 from journey.outcome import decide
+from journey.person import Person
 from journey.request_rows import read_requests
 from journey.shown import show
 from journey.start_request import read_start
@@ -31,6 +32,10 @@ from tests.fuzz.mutating import lines_of, spoilt
 
 ZONE = ZoneInfo("Europe/Paris")
 RULES = ContactRules("FR", ZONE)
+SOMEBODY = Person(
+    frozenset({"u1-of-many"}), frozenset({"+33612345678"}), frozenset({"33600000001"}), frozenset(), "FR",
+    frozenset({"items"}),
+)  # fmt: skip
 AS_IT_CAME = ("raw", "reason", "said")  # what was refused, and why, keeps what it says; ids are derived from the last
 
 
@@ -161,6 +166,15 @@ def answer(data: bytes) -> None:
         assert decide(status, data).action
 
 
+def forgotten(data: bytes) -> None:
+    """Whoever is forgotten is looked for in every line that ever came in, read or not."""
+    for kind in ("contacts", "events", "requests", "webhooks"):
+        for _, raw in lines_of(data):
+            left = SOMEBODY.line(kind, raw)
+            assert left is None or len(left) <= len(raw)
+    SOMEBODY.relabelled(data.decode("utf-8", "replace"), "gone")
+
+
 PARSERS: list[tuple[Callable[[bytes], None], Sequence[bytes]]] = [
     (webhook, seeds.WEBHOOKS),
     (contacts, seeds.CONTACTS),
@@ -175,6 +189,7 @@ PARSERS: list[tuple[Callable[[bytes], None], Sequence[bytes]]] = [
     (settings_file, seeds.SETTINGS),
     (template, seeds.TEMPLATES),
     (answer, seeds.ANSWERS),
+    (forgotten, [*seeds.WEBHOOKS, *seeds.EVENTS, *seeds.REQUESTS, *seeds.CONTACTS_JSON, *seeds.NESTED]),
 ]
 NAMED = [pytest.param(*one, id=one[0].__name__) for one in PARSERS]
 
