@@ -37,7 +37,8 @@ class Outcome:
     `wamid`: Meta's id, only with `accepted`. `message_status` (templates only): accepted, held_for_quality_assessment,
     paused. `code`, `title`, `details`: Meta's error, or why there is no outcome; `title` is ours (see `codes.explain`),
     `details` Meta's words. `wa_id` (without +) and `user_id`: who Meta says the recipient is; they may differ from the
-    phone that was sent. `http_status`: None without an answer.
+    phone that was sent. `http_status`: None without an answer. `wait`: seconds that the answer asks to wait for before
+    the next try (Retry-After), None where it does not.
     """
 
     action: Action
@@ -49,6 +50,7 @@ class Outcome:
     wa_id: str | None = None
     user_id: str | None = None
     http_status: int | None = None
+    wait: float | None = None
 
 
 def decide(http_status: int | None, body: bytes | None, error: Failure | None = None) -> Outcome:

@@ -170,12 +170,12 @@ class CloudApi:
         if not isinstance(fault, dict):
             if response.status_code == 429 or response.status_code >= 500:
                 busy = f"{self._host} answers HTTP {response.status_code} and no more"
-                return CloudApiError(busy, mend="Try again later."), _retry_after(response)
+                return CloudApiError(busy, mend="Try again later."), retry_after(response)
             kind = response.headers.get("content-type", "nothing").partition(";")[0]
             return self._odd(f"it answers HTTP {response.status_code} with {kind}"), None
         outcome = decide(response.status_code, response.content)
         again = outcome.action in (Action.slow_down, Action.retry_soon) or response.status_code == 429
-        return self._refused(outcome, fault), (_retry_after(response) if again else None)
+        return self._refused(outcome, fault), (retry_after(response) if again else None)
 
     def _refused(self, outcome: Outcome, fault: Mapping[str, Any]) -> CloudApiError:
         code = outcome.code
@@ -227,6 +227,7 @@ def is_loopback(host: str) -> bool:
     return name in ("localhost", "::1") or name.startswith("127.")
 
 
-def _retry_after(response: httpx.Response) -> float:
+def retry_after(response: httpx.Response) -> float:
+    """Seconds that an answer asks to wait for; 0 where it does not."""
     wait = response.headers.get("retry-after", "")
-    return float(wait) if wait.isdigit() else 0.0
+    return float(wait[:9]) if wait.isascii() and wait.isdigit() else 0.0

@@ -26,6 +26,9 @@ from resources.tables import sender as senders
 RETRY_SECONDS = (2.0, 10.0, 40.0)
 """Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
 
+LONGEST_WAIT = 300.0
+"""No answer keeps a message back for longer (wall), whatever it asks for: the next one may ask again."""
+
 PAIR_SECONDS = (6.0, 6.0, 16.0, 64.0, 256.0)
 """131056: waits (wall) for that person. Meta asks for 4^n seconds, and takes one message in six from the same number: a
 try that comes sooner is refused for certain. The last holds for all that follow, because the message expires by
@@ -137,7 +140,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
             tx.exec_driver_sql(_HAND_BACK, [(wall + US, i) for i in ids])
         elif action is Action.slow_down:
             _slow_down(tx, sender, ids, now, wall)
-            tx.exec_driver_sql(_LATER, [(0, 0, wall + US // 2, o.code, o.title, i) for i, o in outcomes])
+            tx.exec_driver_sql(_LATER, [(0, 0, wall + _wait(0.5, o), o.code, o.title, i) for i, o in outcomes])
         elif action in (Action.retry_soon, Action.pair_slow):
             woken += _try_again(tx, action, outcomes, now, wall)
         elif action in (Action.stop_sender, Action.hold_campaign, Action.hold_template, Action.media_unreachable):
@@ -201,12 +204,17 @@ def _try_again(
         else:
             over.append((i, outcome))
             continue
-        later.append((not pair, pair, wall + int(wait * US), outcome.code, outcome.title, i))
+        later.append((not pair, pair, wall + _wait(wait, outcome), outcome.code, outcome.title, i))
     if later:
         tx.exec_driver_sql(_LATER, later)
     if over:
         _fail(tx, over, now)
     return [i for i, _ in over]
+
+
+def _wait(seconds: float, outcome: Outcome) -> int:
+    """Microseconds until a message is tried again: ours, or what Meta's answer asks for where that is longer."""
+    return int(max(seconds, min(outcome.wait or 0.0, LONGEST_WAIT)) * US)
 
 
 def _slow_down(tx: sa.Connection, sender: str, ids: Sequence[int], now: int, wall: int) -> None:

@@ -19,8 +19,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
-from journey.outcome import Failure, Outcome, decide
-from resources.cloud_api import CONNECT_TIMEOUT, base_of, checked_token, is_loopback
+from journey.outcome import Action, Failure, Outcome, decide
+from resources.cloud_api import CONNECT_TIMEOUT, base_of, checked_token, is_loopback, retry_after
 
 POST_TIMEOUT = 15.0  # seconds for one POST from start to end; a lease must outlast it before a POST begins
 CONNECTIONS = 512  # of one Sender; whoever posts keeps fewer than this in flight
@@ -101,6 +101,8 @@ class Sender:
             failure = Failure.not_written if _never_left(error) else Failure.broken
             return dataclasses.replace(decide(None, None, failure), details=self._clean(self._told(error)))
         outcome = decide(response.status_code, answer)
+        if outcome.action in (Action.slow_down, Action.retry_soon):
+            outcome = dataclasses.replace(outcome, wait=retry_after(response) or None)
         if outcome.details and self._token in outcome.details:
             outcome = dataclasses.replace(outcome, details=self._clean(outcome.details))
         return outcome

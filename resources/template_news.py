@@ -12,7 +12,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from journey.clock import to_us
-from resources.ledger import Lease, Ledger, select_in
+from resources.ledger import US, Lease, Ledger, select_in
 
 WELL = ("APPROVED", "REINSTATED", "UNARCHIVED")
 WARNED = "FLAGGED"
@@ -54,7 +54,8 @@ def note_approved(tx: sa.Connection, approved: Iterable[tuple[str, str]], now: d
     keys = list(approved)
     if keys:
         tx.exec_driver_sql(_LET_GO, keys)
-        tx.exec_driver_sql(_NOTE, [(_name(*key), f"{to_us(now)} {WELL[0]}") for key in keys])
+        at = to_us(now) // US * US  # Meta tells times in whole seconds
+        tx.exec_driver_sql(_NOTE, [(_name(*key), f"{at} {WELL[0]}") for key in keys])
 
 
 def _name(name: str, language: str) -> str:

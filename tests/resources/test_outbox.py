@@ -1,5 +1,7 @@
 """The outbox: which messages may go out now, in which order, and what becomes of each."""
 
+from dataclasses import replace
+
 import pytest
 
 from journey.codes import Action
@@ -261,6 +263,17 @@ def test_being_told_to_slow_down_uses_up_no_try(make_home):
     claim(stage, outbox)
     settle(stage, outbox, (1, refused(131016)(None)))
     assert stage.states() == {"planned": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "waits"), [(130429, 30, 30), (131000, 30, 30), (131000, 1, 2), (4, 1e9, 300)]
+)
+def test_what_an_answer_asks_to_wait_for_is_waited_for_within_reason(make_home, code, asked, waits):
+    stage = planned(make_home, 1)
+    outbox = outbox_of(stage)
+    claim(stage, outbox)
+    settle(stage, outbox, (1, replace(refused(code)(None), wait=float(asked))))
+    assert stage.value("SELECT not_before FROM message") - int(stage.wall * US) == waits * US
 
 
 def test_a_message_that_went_in_the_end_shows_no_error(make_home):

@@ -303,6 +303,22 @@ def test_a_refusal_is_read_by_its_code() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("said", "wait"), [("30", 30.0), ("", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("\xb2", None), ("-1", None)]
+)
+def test_an_answer_may_ask_to_wait(said: str, wait: float | None) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers=[(b"Retry-After", said.encode("latin-1"))])
+
+    async def test() -> None:
+        transport = httpx.MockTransport(handler)
+        async with Sender("https://graph.example", "v25.0", SecretStr(TOKEN), transport=transport) as sender:
+            outcome = await sender.post("2200", BODY)
+        assert (outcome.action, outcome.wait) == (Action.slow_down, wait)
+
+    run(test)
+
+
 def test_a_redirect_is_not_followed() -> None:
     async def test() -> None:
         moved = http(307, b"", "Location: /elsewhere\r\n")
