@@ -3,8 +3,9 @@
 What belongs here: reading it from the ledger, which is fresh. How it looks is `estafette.status`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,12 +17,14 @@ from estafette.failing import failing
 from journey.campaign import Campaign
 from journey.clock import from_us, to_us
 from journey.codes import explain
+from journey.failures import KINDS, Failure
 from journey.reasons import held as held_text
+from journey.reasons import mend_of
 from journey.schedule import CONTACT, next_occurrence
-from journey.words import MessageState, ParticipantState, SkipReason
+from journey.words import EntryOutcome, MessageState, ParticipantState, SkipReason
 from pipelines.audiences import RUN
 from pipelines.media import addresses
-from resources.containing import MEND, troubles
+from resources.containing import troubles
 from resources.coupons import left
 from resources.home import Home
 from resources.tables import campaign as campaigns
@@ -82,12 +85,14 @@ def campaign_now(home: Home, name: str) -> dict[str, Any]:
             }
             for step in steps
         },
+        "did_not_enter": _did_not_enter(home, name),
         "left": {reason: number for reason, number in gone.items() if reason != ParticipantState.control},
         "skipped": skips,
         "failed": {f"{code} {explain(int(code)).title}": number for code, number in codes.items()},
         "held": [
             {
                 "why": held_text(one.why) + _media(home, name, one.why),
+                "mend": mend_of(one.why) or None,
                 "messages": one.messages,
                 "due_at": _time(one.due_at),
                 "expires_at": _time(one.expires_at),
@@ -100,11 +105,22 @@ def campaign_now(home: Home, name: str) -> dict[str, Any]:
         ],
         "coupons": list(_coupons(home, campaign)) if campaign is not None else [],
         "next": list(_next(home, campaign)) if campaign is not None else [],
-        "failing": failing(home, campaign) if campaign is not None and _runs(home, name) else [],
+        "failing": _failing(home, campaign) if campaign is not None and _runs(home, name) else [],
         "stranded": _stranded(home, name, sum(number for _, _, number in inside)),
         "trouble": _trouble(home, name),
         "holes": [document(one) for one in home.project.holes.get(name, [])],
     }
+
+
+def _did_not_enter(home: Home, name: str) -> dict[str, int]:
+    """Who met an entry and did not come in, by outcome; nothing where files of it are lost, which is told elsewhere."""
+    files = home.lake.files("entries")
+    if not files or not all(Path(file).exists() for file in files):
+        return {}
+    came = [str(one) for one in (EntryOutcome.entered, EntryOutcome.control)]
+    rows = home.lake.scan("entries").filter(pl.col("campaign") == name, ~pl.col("outcome").is_in(came))
+    counted = rows.group_by("outcome").len().sort("len", "outcome", descending=[True, False]).collect()
+    return {str(outcome): int(number) for outcome, number in counted.iter_rows()}
 
 
 _NOT_LIVE = {
@@ -127,7 +143,12 @@ def _trouble(home: Home, name: str) -> dict[str, Any] | None:
     row = troubles(home.ledger).get(name)
     if row is None:
         return None
-    return {"doing": row.doing, "error": row.error, "since": from_us(row.since), "mend": MEND}
+    return {
+        "doing": row.doing,
+        "error": row.error,
+        "since": from_us(row.since),
+        "mend": KINDS[Failure.campaign_trouble].mend,
+    }
 
 
 def _runs(home: Home, name: str) -> bool:
@@ -178,7 +199,7 @@ def _next(home: Home, campaign: Campaign) -> Iterator[dict[str, Any]]:
             timezone,
             live_since=from_us(since) if since is not None else now,
             last=last.name if last is not None else None,
-            zones=home.zones() if entry.when.timezone == CONTACT else (),
+            zones=_zones(home) if entry.when.timezone == CONTACT else (),
             now=now,
         )
         yield {
@@ -188,6 +209,23 @@ def _next(home: Home, campaign: Campaign) -> Iterator[dict[str, Any]]:
             "still_to_enter": last.rows - last.position if last is not None and last.next_at is not None else 0,
             "next_enter_at": _time(last.next_at) if last is not None else None,
         }
+
+
+# Files of the lake may be lost, which is told elsewhere: what does not need them is told all the same.
+
+
+def _failing(home: Home, campaign: Campaign) -> list[dict[str, Any]]:
+    try:
+        return failing(home, campaign)
+    except OSError:
+        return []
+
+
+def _zones(home: Home) -> Sequence[str | None]:
+    try:
+        return home.zones()
+    except OSError:
+        return ()
 
 
 def _time(us: int | None) -> datetime | None:

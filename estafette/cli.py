@@ -16,10 +16,10 @@ from typing import Annotated
 import typer
 
 from estafette.commands import access, campaigns, home, people, repair, servers, work
-from estafette.disk_trouble import disk_trouble
 from estafette.session import Session, console, print_json
 from journey.problems import EstafetteError, ProjectError, UsageError, foreseen
 from journey.spelling import nearest
+from resources.disk_trouble import disk_trouble
 
 DEBUG = "ESTAFETTE_DEBUG"
 INTERRUPTED = 130

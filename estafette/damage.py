@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from estafette.line import Line
 from journey.clock import civil_time, from_us, zone
+from journey.failures import KINDS, Failure, place
 from resources import hold
 from resources.backup import damaged_files
 from resources.home import Home
@@ -37,7 +38,7 @@ def look_at_ledger(home: Home) -> Iterator[Line]:
         yield Line("ledger", "ok", f"opens, is whole and can be written ({mode})")
     if why is not None and found is not None:
         told = f"all sends are held since {_at(home, found.at)}; {in_doubt:,} messages may have gone out before"
-        yield Line("restore", "FAIL", told, "When sends may go on: estafette resume --all")
+        yield Line("restore", "FAIL", told, KINDS[Failure.sends_held].mend, place("all-sends-are-held"))
 
 
 def look_at_lake(home: Home) -> Iterator[Line]:

@@ -7,6 +7,7 @@ numbers, is all that is written.
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -22,6 +23,7 @@ from estafette.line import Level, Line
 from estafette.session import Session
 from journey.clock import civil_time, from_us, to_us, zone
 from journey.codes import explain
+from journey.failures import KINDS, Failure, place
 from journey.messaging_limit import NO_LIMIT
 from journey.messaging_limit import show as show_limit
 from journey.problems import CloudApiError, EstafetteError
@@ -29,13 +31,13 @@ from journey.steps import Link, TemplateMessage
 from pipelines.forgetting import unfinished
 from pipelines.scrubbing import is_due
 from resources.cloud_api import CloudApi, PhoneNumber
-from resources.containing import MEND, told, troubles
+from resources.containing import told, troubles
 from resources.coupons import left
+from resources.failures import LOW, VERY_LOW, failures, project_of
 from resources.home import Home
 from resources.ledger import US
 from resources.numbers import know_senders, note_number
 from resources.reached import standings
-from resources.sharing import MEND as SHARED
 from resources.sharing import sharing
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
@@ -44,7 +46,6 @@ BLOCKED_SECONDS = 5.0
 """So long `doctor` waits for whoever writes to the ledger: no transaction of ours takes a second."""
 
 FRESH = timedelta(days=7)  # since templates were pulled
-LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
 THROUGHPUT = {"STANDARD": 80, "HIGH": 1000}  # messages a second
 
 
@@ -53,12 +54,16 @@ def doctor(session: Session) -> bool:
     lines: list[Line] = []
     with session.open(settings=False) as home:
         home.ledger.patience = BLOCKED_SECONDS  # whoever blocks it is told by each look that writes
-        for look in LOOKS:
-            lines += _safely(look, home)
+        for look, entry in LOOKS.items():
+            lines += (replace(one, runbook=one.runbook or place(entry)) for one in _safely(look, home))
     failed = sum(line.level == "FAIL" for line in lines)
     document = {
         "ok": not failed,
-        "lines": [{"what": one.what, "level": one.level, "found": one.found, "mend": one.mend} for one in lines],
+        "lines": [
+            {"what": one.what, "level": one.level, "found": one.found, "mend": one.mend}
+            | ({"runbook": one.runbook} if one.level != "ok" else {})
+            for one in lines
+        ],
     }
     session.show(document, lambda console: _draw(console, lines))
     return not failed
@@ -141,10 +146,10 @@ def _senders(home: Home) -> Iterator[Line]:
             row = tx.execute(sa.select(senders).where(senders.c.name == name)).one()
         if row.paused_at is not None:
             found = f"its bulk messages rest since {_when(home, row.paused_at)}: {row.paused_why}"
-            mend = f"They go on when Meta says so; to send all the same: estafette resume --sender {name}"
+            mend = KINDS[Failure.sender_resting].mend.format(name=name)
             yield Line(f"sender {name}", "FAIL", found, mend)
         if row.stopped_at is not None:
-            mend = f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}"
+            mend = f"{explain(row.stopped_code).sentence} {KINDS[Failure.sender_stopped].mend.format(name=name)}"
             yield Line(f"sender {name}", "FAIL", f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}", mend)
 
 
@@ -165,9 +170,9 @@ def _limits(home: Home) -> Iterator[Line]:
 
 def _shared(home: Home) -> Iterator[Line]:
     """Numbers with which something else seems to send."""
-    for name, found in sharing(home).items():
+    for name, found in sharing(home, home.project.settings.senders).items():
         for what in found:
-            yield Line(f"sender {name}", "warn", what, SHARED)
+            yield Line(f"sender {name}", "warn", what, KINDS[Failure.sender_shared].mend)
 
 
 def _number(name: str, pace: int, number: PhoneNumber) -> Line:
@@ -248,7 +253,9 @@ def _landing(home: Home) -> Iterator[Line]:
 def _disk(home: Home) -> Iterator[Line]:
     free = shutil.disk_usage(home.path).free
     level: Level = "FAIL" if free < VERY_LOW else "warn" if free < LOW else "ok"
-    yield Line("disk", level, f"{free / (1 << 30):,.1f} GB free", "" if level == "ok" else "Make room")
+    yield Line(
+        "disk", level, f"{free / (1 << 30):,.1f} GB free", "" if level == "ok" else KINDS[Failure.disk_full].mend
+    )
 
 
 def _work(home: Home) -> Iterator[Line]:
@@ -257,19 +264,19 @@ def _work(home: Home) -> Iterator[Line]:
         quarantined = int(tx.exec_driver_sql("SELECT count(*) FROM quarantine").scalar_one())
     for row in stopped:
         found = f"stopped {_when(home, row.stopped_at)}: {row.stopped_why}"
-        yield Line(f"campaign {row.name}", "warn", found, f"When it may go on: estafette resume {row.name}")
+        yield Line(f"campaign {row.name}", "warn", found, KINDS[Failure.campaign_stopped].mend.format(name=row.name))
     for name, row in troubles(home.ledger).items():
         found = f"stands still since {_when(home, row.since)}: {row.doing} failed: {row.error}"
-        yield Line(f"campaign {name}" if name else "inbox", "FAIL", found, MEND)
+        yield Line(f"campaign {name}" if name else "inbox", "FAIL", found, KINDS[Failure.campaign_trouble].mend)
     for name, people in _left_inside(home).items():
         mend = f"Put campaigns/{name}.yaml back, or take them out: estafette drop {name} CONTACT…"
         yield Line(f"campaign {name}", "warn", f"its file is gone, with {people:,} people inside", mend)
     if quarantined:
-        mend = "`estafette quarantine list` shows them; after a mend: `estafette quarantine retry --all`"
+        mend = KINDS[Failure.quarantine].mend
         yield Line("quarantine", "warn", f"{quarantined:,} things could not be read", mend)
     begun = unfinished(home)
     if begun is not None:
-        mend = "Where nobody is at it: estafette forget CONTACT --yes, for the same person or another, finishes it"
+        mend = KINDS[Failure.half_forgotten].mend
         yield Line("forget", "FAIL", f"{begun.contact_id} is half forgotten", mend)
     elif is_due(home):
         mend = "A pass does it that begins while nobody sends; it takes as much room on the disk again"
@@ -306,8 +313,41 @@ def _draw(console: Console, lines: list[Line]) -> None:
             console.print(Text.assemble(" " * (8 + width), ("→ ", style), line.mend), soft_wrap=True)
 
 
-LOOKS = (
-    _settings, _segments, _secrets, _senders, _shared, _limits, _templates, look_at_ledger, look_at_lake, _contacts,
-    _coupons, _links, _landing, _disk, _work,
-)  # fmt: skip
-"""In the order in which they are shown."""
+def _seen(home: Home) -> Iterator[Line]:
+    """What passes and the gateway wrote down, and what does not come any more."""
+    for one in failures(home, project_of(home), home.clock()):
+        if one.kind in TOLD_HERE:
+            level: Level = "FAIL" if one.known.grave else "warn"
+            found = one.says(one.known.what, show.cell) + (f" {one.detail}" if one.detail else "")
+            yield Line(TOLD_HERE[one.kind], level, found, one.known.mend, place(one.known.entry))
+
+
+TOLD_HERE = {
+    Failure.pass_failed: "passes",
+    Failure.no_pass_yet: "passes",
+    Failure.no_pass: "passes",
+    Failure.clock_back: "clock",
+    Failure.webhooks_refused: "webhooks",
+    Failure.no_webhooks: "webhooks",
+}
+"""What no other look finds, and how the line is called."""
+
+LOOKS = {
+    _settings: "a-campaign-has-holes",
+    _segments: "people-are-late-in-a-campaign",
+    _secrets: "a-secret-is-missing",
+    _senders: "a-sender-is-stopped",
+    _shared: "something-else-sends-with-the-number",
+    _limits: "the-messaging-limit-is-used-up",
+    _templates: "a-template-is-held-back",
+    look_at_ledger: "the-ledger-cant-be-used",
+    look_at_lake: "the-lake-is-damaged",
+    _contacts: "people-got-no-message",
+    _coupons: "coupon-codes-run-out",
+    _links: "people-got-no-message",
+    _landing: "the-disk-is-full-or-closed",
+    _disk: "the-disk-is-full-or-closed",
+    _seen: "no-pass-is-made",
+    _work: "a-campaign-is-stopped",
+}
+"""In the order in which they are shown, each with the runbook's entry about what it finds."""

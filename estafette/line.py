@@ -11,9 +11,11 @@ Level = Literal["ok", "warn", "FAIL"]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing looked at: its level, what was found, and what to do where that is anything."""
+    """One thing looked at: its level, what was found, what to do where that is anything, and where the runbook tells
+    of it."""
 
     what: str
     level: Level
     found: str
     mend: str = ""
+    runbook: str = ""

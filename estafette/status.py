@@ -16,20 +16,31 @@ from estafette.failing import told
 from estafette.session import Session
 from journey.clock import from_us, to_us
 from journey.codes import explain
+from journey.failures import KINDS, RUNBOOK, Failure, Found, place
 from journey.messaging_limit import NO_LIMIT
 from journey.pacing import faster
+from resources.failures import failures, of_campaign
 from resources.hold import doubtful, foreign, held, restored
 from resources.home import Home
 from resources.ledger import US
 from resources.reached import standings
-from resources.sharing import MEND, sharing
+from resources.sharing import sharing
 from resources.stopping import known
 from resources.tables import campaign as campaigns
 from resources.tables import quarantine
 from resources.tables import sender as senders
 
-RESUME = "estafette resume --sender"
 BLOCKED_SECONDS = 3.0  # no transaction of ours takes one
+
+TOLD_ELSEWHERE = frozenset(
+    {
+        Failure.ledger_blocked,
+        Failure.sends_held, Failure.quarantine, Failure.sender_stopped, Failure.sender_resting, Failure.sender_shared,
+        Failure.sender_slowed, Failure.template_held, Failure.coupons_out, Failure.campaign_trouble,
+        Failure.campaign_holes, Failure.campaign_stopped, Failure.campaign_stranded,
+    }
+)  # fmt: skip
+"""What the lines about a campaign, a sender and so on tell already, with more about it."""
 
 
 def status(session: Session, name: str | None) -> None:
@@ -39,8 +50,34 @@ def status(session: Session, name: str | None) -> None:
         if name is not None and name not in names:
             known(home.project, name)
         chosen = [name] if name is not None else names
-        found = {"now": home.clock(), "campaigns": [campaign_now(home, one) for one in chosen], **_around(home)}
+        wrong, shown = failures(home, home.project, home.clock()), [campaign_now(home, one) for one in chosen]
+        if name is not None:
+            campaign = home.project.campaigns.get(name)
+            pools = campaign.pools() if campaign is not None else ()
+            wrong = of_campaign(wrong, name, campaign.sender if campaign is not None else None, pools)
+        lost = ((one["campaign"], _unknown(one)) for one in shown)
+        wrong += [Found(Failure.messages_unknown, one, {"number": number}) for one, number in lost if number]
+        found = {"now": home.clock(), "failures": [_failure(one) for one in wrong], "campaigns": shown, **_around(home)}
     session.show(found, lambda console: _draw(console, found, alone=name is not None))
+
+
+def _failure(one: Found) -> dict[str, Any]:
+    """Something that is wrong, as a document; `runbook` is where to read on."""
+    return {
+        "failure": str(one.kind),
+        "about": one.about or None,
+        "grave": one.known.grave,
+        "what": one.says(one.known.what, show.cell),
+        "detail": one.detail or None,
+        "code": one.code,
+        "mend": one.says(one.known.mend, show.cell),
+        "runbook": place(one.known.entry),
+    }
+
+
+def _unknown(campaign: dict[str, Any]) -> int:
+    """Of how many of its messages nobody can say whether they went out."""
+    return sum(step["messages"].get("unknown", 0) for step in campaign["steps"].values())
 
 
 def _names(home: Home) -> list[str]:
@@ -51,7 +88,8 @@ def _names(home: Home) -> list[str]:
 
 def _around(home: Home) -> dict[str, Any]:
     blocked = home.ledger.blocked(BLOCKED_SECONDS)
-    configured, shared = home.project.settings.senders, sharing(home)
+    configured = home.project.settings.senders
+    shared = sharing(home, configured)
     with home.ledger.read() as tx:
         rows = {row.name: row for row in tx.execute(sa.select(senders)).all()}
         quarantined = by(tx, quarantine.c.source)
@@ -117,10 +155,15 @@ def _sender(home: Home, name: str, ceiling: float, row: Any) -> dict[str, Any]:
         "slowed_at": datetime.fromtimestamp(row.slowed_at / US, UTC) if slowed else None,
         "stopped_at": _time(row.stopped_at) if stopped else None,
         "stopped_why": row.stopped_why if stopped else None,
-        "mend": f"{explain(row.stopped_code).sentence} Then: estafette resume --sender {name}" if stopped else None,
+        "mend": _resume(name, row.stopped_code) if stopped else None,
         "resting_since": _time(row.paused_at) if row is not None else None,
         "resting_why": row.paused_why if row is not None else None,
     }
+
+
+def _resume(name: str, code: int | None) -> str:
+    """What to do about a sender that Meta's code has stopped."""
+    return f"{explain(code).sentence} {KINDS[Failure.sender_stopped].mend.format(name=name)}"
 
 
 def _time(us: int | None) -> datetime | None:
@@ -131,6 +174,13 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
     if found["blocked"] is not None:
         console.print(f"Blocked: {found['blocked']['message']}.", style="red", soft_wrap=True)
         console.print(f"  {found['blocked']['mend']}.", style="red", soft_wrap=True)
+    for one in found["failures"]:
+        if one["failure"] not in TOLD_ELSEWHERE:
+            style = "red" if one["grave"] else "yellow"
+            about = f"{one['about']}: " if one["failure"] == Failure.messages_unknown else ""
+            detail = f" {one['detail']}" if one["detail"] else ""
+            console.print(f"{about}{one['what']}{detail}", style=style, soft_wrap=True)
+            console.print(f"  {one['mend']}", style=style, soft_wrap=True)
     back = found["held_after_restore"]
     if back is not None:
         console.print(
@@ -153,23 +203,26 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
             pace += f", slowed to {one['slowed_to']:g} and recovering"
         console.print(f"{one['sender']}: {pace}")
         for what in one["shared"]:
-            console.print(f"  shared? {what}. {MEND}.", style="yellow", soft_wrap=True)
+            mend = KINDS[Failure.sender_shared].mend
+            console.print(f"  shared? {what}. {mend}", style="yellow", soft_wrap=True)
         if one["resting_since"] is not None:
             since = show.cell(one["resting_since"])
             console.print(
                 f"  bulk rests since {since}: {one['resting_why']}. What is transactional goes on.", style="red"
             )
-            console.print(
-                f"  It goes on when Meta says so; to send all the same: {RESUME} {one['sender']}", style="red"
-            )
+            mend = KINDS[Failure.sender_resting].mend.format(name=one["sender"])
+            console.print(f"  {mend}", style="red", soft_wrap=True)
         if one["stopped_at"] is not None:
             console.print(f"  stopped {show.cell(one['stopped_at'])}: {one['stopped_why']}", style="red")
-            console.print(f"  {one['mend']}", style="red")
+            console.print(f"  {one['mend']}", style="red", soft_wrap=True)
     for one in found["messaging_limits"]:
         if one["people_in_24_hours"] is not None:
             of = f" ({one['portfolio']})" if len(found["messaging_limits"]) > 1 else ""
             room = f"{one['people']:,} of {one['people_in_24_hours']:,} people in 24 hours"
             console.print(f"Messaging limit{of}: {room}; {one['waiting']:,} messages wait for a place.")
+    told = ("skipped", "failed", "held", "did_not_enter")
+    if found["failures"] or any(one[key] for one in found["campaigns"] for key in told):
+        console.print(f"{RUNBOOK} tells more of each.", style="dim")
     if alone:
         return
     for one in found["templates_on_hold"]:
@@ -198,12 +251,14 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
         since = show.cell(trouble["since"])
         what = f"Stands still since {since}: {trouble['doing']} failed: {trouble['error']}"
         console.print(what, style="red", soft_wrap=True)
-        console.print(f"  {trouble['mend']}.", style="red", soft_wrap=True)
+        console.print(f"  {trouble['mend']}", style="red", soft_wrap=True)
     if one["stranded"] is not None:
         people = one["stranded"]["people"]
         who = f"{people:,} {'person is' if people == 1 else 'people are'} inside, and nobody moves."
         console.print(f"{who} {one['stranded']['mend']}.", style="yellow", soft_wrap=True)
     _draw_entries(console, one)
+    if one["did_not_enter"]:
+        console.print(show.counts("Did not enter", one["did_not_enter"]))
     if not one["entered"] and not one["control"]:
         console.print("Nobody has entered yet.")
         return
@@ -225,6 +280,8 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
         console.print(
             f"Waiting: {wait['messages']:,} because {wait['why']}{_until(wait)}", style="yellow", soft_wrap=True
         )
+        if wait["mend"]:
+            console.print(f"  {wait['mend']}", style="yellow", soft_wrap=True)
     for pool in one["coupons"]:
         expired = f", {pool['expired']:,} expired" if pool["expired"] else ""
         style = "yellow" if not pool["free"] else ""

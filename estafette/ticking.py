@@ -16,9 +16,10 @@ from estafette.counts import Snapshot, snapshot
 from estafette.failing import failing, told
 from estafette.lease import describe, holder
 from estafette.session import Session
+from journey.failures import KINDS, Failure
 from pipelines.run import run_pass
 from pipelines.sensors import look
-from resources.containing import MEND, troubles
+from resources.containing import troubles
 from resources.home import Home
 
 MOST = 100
@@ -89,7 +90,8 @@ def _draw(console: Console, found: dict[str, Any], now: datetime) -> None:
     for one in found["failing"]:
         console.print(f"{one['campaign']}: {told(one)}", style="red", soft_wrap=True)
     for one in found["troubles"]:
-        text = f"{one['campaign']} stands still: {one['doing']} failed: {one['error']}. {MEND}."
+        mend = KINDS[Failure.campaign_trouble].mend
+        text = f"{one['campaign']} stands still: {one['doing']} failed: {one['error']}. {mend}"
         console.print(text, style="red", soft_wrap=True)
     if found["still_due"]:
         console.print(f"Still due: {found['still_due']}; `estafette status` says what holds them.", style="yellow")

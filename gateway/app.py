@@ -34,6 +34,8 @@ from gateway.inbox_events import Watch
 from gateway.links import link_routes
 from gateway.log import Clock, LandingLog
 from gateway.look import error_page, look_routes, words_of
+from gateway.refusals import CountRefusals, Refusals
+from gateway.runbook import runbook_routes
 from gateway.signing_in import signing_in_routes, visitor
 from gateway.store import Store
 from gateway.webhooks import Deliveries, handshake_routes
@@ -65,11 +67,13 @@ def create_app(
 
     app = FastAPI(title="Estafette", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.store, app.state.access = store, Access(store, clock)
-    app.state.health = Health(store, webhooks.directory, clock)
+    app.state.refusals = Refusals(store)
+    app.state.health = Health(store, webhooks.directory, clock, app.state.refusals)
     app.state.watch = Watch(store)
     app.state.bodies = Bodies()
+    app.add_middleware(CountRefusals, refusals=app.state.refusals)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Deliveries, log=webhooks, clock=clock, app_secret=app_secret)
+    app.add_middleware(Deliveries, log=webhooks, clock=clock, app_secret=app_secret, refusals=app.state.refusals)
     app.add_middleware(HoldBodies, bodies=app.state.bodies)
     app.include_router(handshake_routes(verify_token))
     app.include_router(api_routes(store, requests, events))
@@ -77,6 +81,7 @@ def create_app(
     app.include_router(health_routes(app.state.health))
     app.include_router(api_page_routes(app))
     app.include_router(look_routes())
+    app.include_router(runbook_routes())
     app.include_router(signing_in_routes(store))
     app.include_router(campaign_routes(store))
     app.include_router(inbox_routes(store, app.state.watch, requests))

@@ -25,6 +25,7 @@ from gateway.signing_in import Visitor, read_form, signed_in
 from gateway.store import Store
 from gateway.words import Words
 from journey.clock import from_us, to_us
+from journey.failures import Failure, Found
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from resources.campaign_results import Results
     from resources.home import Home
     from resources.project import Project
-    from resources.waiting_messages import StoppedSender, Waiting
+    from resources.waiting_messages import Waiting
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class Overview:
     funnels: Mapping[str, Mapping[str, int]]
     at: datetime | None
     zone: ZoneInfo
-    senders: Sequence["StoppedSender"]
+    wrong: Sequence[Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Whole:
     zone: ZoneInfo
     graph: "GraphView | None" = None
     waiting: Sequence["Waiting"] = ()
-    senders: Sequence["StoppedSender"] = ()
+    wrong: Sequence[Found] = ()
 
 
 class Counted:
@@ -158,8 +159,7 @@ def campaign_routes(store: Store) -> APIRouter:
             funnels=found.funnels,
             at=found.at,
             bars=STEPS,
-            senders=found.senders,
-            moment=from_us,
+            wrong=found.wrong,
             many=MANY,
             states=[(state, len(list(group))) for state, group in groupby(found.cards, key=lambda card: card.state)],
         )
@@ -182,7 +182,7 @@ def campaign_routes(store: Store) -> APIRouter:
             bars=STEPS,
             graph=found.graph,
             waiting=found.waiting,
-            senders=found.senders,
+            wrong=found.wrong,
             moment=from_us,
             skips=summed(found.results.skips),
             failures=summed(found.results.failures),
@@ -232,7 +232,7 @@ async def _change(
 
 def _overview(store: Store, home: "Home", counted: Counted) -> Overview:
     from resources.campaign_results import funnels, published_at
-    from resources.waiting_messages import stopped_senders
+    from resources.failures import failures
 
     project = store.project(home)
     cards = _cards(home, project)
@@ -242,17 +242,15 @@ def _overview(store: Store, home: "Home", counted: Counted) -> Overview:
     ]
     ran = found[0] if found else {}
     cards.sort(key=lambda card: (ORDER.index(card.state), not ran.get(card.name, {}).get("entered"), card.name))
-    with home.ledger.read() as tx:
-        stopped = stopped_senders(tx)
+    wrong = [one for one in failures(home, project, store.clock()) if one.known.concerns != "campaign"]
     zone = ZoneInfo(project.settings.timezone)
-    return Overview(cards, found[0] if found else {}, found[1] if found else None, zone, stopped)
+    return Overview(cards, found[0] if found else {}, found[1] if found else None, zone, wrong)
 
 
 def _whole(store: Store, home: "Home", counted: Counted, name: str, language: str) -> Whole:
     from gateway.campaign_view import graph_view
     from journey.steps import ExperimentStep
     from resources.campaign_results import Results, campaign_results, published_at
-    from resources.waiting_messages import stopped_senders
 
     project = store.project(home)
     zone = ZoneInfo(project.settings.timezone)
@@ -266,15 +264,22 @@ def _whole(store: Store, home: "Home", counted: Counted, name: str, language: st
     )
     results = found[0] if found else Results()
     graph = graph_view(card.campaign, results, Words(language, zone)) if card.campaign is not None else None
-    with home.ledger.read() as tx:
-        stopped = [one for one in stopped_senders(tx) if _concerns(card, one.name)]
     held = counted.waiting(home, name, to_us(store.clock()))
-    return Whole(card, results, found[1] if found else None, zone, graph, held, stopped)
+    return Whole(card, results, found[1] if found else None, zone, graph, held, _wrong(store, home, card, results))
 
 
-def _concerns(card: Card, sender: str) -> bool:
-    """Whether a stopped sender (no name: all of them) is the campaign's."""
-    return not sender or card.campaign is None or sender == card.campaign.sender
+def _wrong(store: Store, home: "Home", card: Card, results: "Results") -> list[Found]:
+    """What is wrong now, as far as it concerns a campaign and the card does not say it with more about it."""
+    from resources.failures import failures, of_campaign
+
+    campaign = card.campaign
+    found = failures(home, store.project(home), store.clock())
+    pools = campaign.pools() if campaign is not None else ()
+    found = of_campaign(found, card.name, campaign.sender if campaign is not None else None, pools)
+    unknown = results.funnel.get("unknown", 0)
+    if unknown:
+        found.append(Found(Failure.messages_unknown, card.name, {"number": unknown}))
+    return [one for one in found if one.kind not in (Failure.campaign_stopped, Failure.campaign_holes)]
 
 
 def _cards(home: "Home", project: "Project") -> list[Card]:

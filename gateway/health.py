@@ -10,9 +10,9 @@ a token of the API: sizes and failures of campaigns are nobody else's business.
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -20,7 +20,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from gateway.access import is_near, offers_token
 from gateway.answers import Refused
 from gateway.log import Clock
+from gateway.refusals import Refusals
 from gateway.store import Store
+from journey.failures import Failure, Found, place
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -30,14 +32,16 @@ KEPT = 5.0  # seconds that numbers are kept
 SHARE = 20.0  # or so many times what it took to count them
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
+UP = "Whether the ledger can be read."
+
 Labels = Mapping[str, str]
 
 
 class Health:
     """What the two doors say. `directory` is where deliveries are kept."""
 
-    def __init__(self, store: Store, directory: Path, clock: Clock) -> None:
-        self._store, self._directory, self._clock = store, directory, clock
+    def __init__(self, store: Store, directory: Path, clock: Clock, refusals: Refusals) -> None:
+        self._store, self._directory, self._clock, self._refusals = store, directory, clock, refusals
         self._looking = asyncio.Lock()
         self._ledger: tuple[str | None, float | None] = (None, None)
         self._ledger_at = self._text_at = float("-inf")
@@ -75,7 +79,7 @@ class Health:
                 try:
                     self._text = await self._count()
                 except Refused as error:
-                    self._text = exposition([("estafette_up", "Whether the ledger can be read.", [({}, 0)])])
+                    self._text = exposition([("estafette_up", UP, [({}, 0)])])
                     self._text += f"# {' '.join(error.sentence.split())}\n"
                 self._text_at = time.monotonic()
                 self._text_for = max(KEPT, SHARE * (self._text_at - began))
@@ -88,12 +92,18 @@ class Health:
         if not self._there():
             raise Refused(503, "There is no project home.")
 
-        def look(home: "Home") -> "tuple[Vitals, int]":
+        def look(home: "Home") -> "tuple[Vitals, int, list[Found]]":
+            from resources.failures import failures
             from resources.vitals import disk_free, vitals
 
-            return vitals(home, self._clock()), disk_free(home)
+            try:
+                project = self._store.project(home)
+            except Refused:  # that it can't be read is one of the failures
+                project = None
+            return vitals(home, self._clock()), disk_free(home), failures(home, project, self._clock())
 
-        return exposition(families(*await self._store.read(look, 60.0)))
+        found = await self._store.read(look, 60.0)
+        return exposition(families(*found, self._refusals.webhooks, self._refusals.answers))
 
     async def _ask_ledger(self) -> tuple[str | None, float | None]:
         """(what is wrong with the ledger, seconds since a pass worked)."""
@@ -126,8 +136,16 @@ def health_routes(health: Health) -> APIRouter:
 Family = tuple[str, str, list[tuple[Labels, float]]]
 
 
-def families(vitals: "Vitals", free: int) -> list[Family]:
+def families(
+    vitals: "Vitals",
+    free: int,
+    found: Sequence[Found] = (),
+    webhooks: Mapping[str, int] | None = None,
+    answers: Mapping[int, int] | None = None,
+) -> list[Family]:
     """Every metric: its name, what it is, and its samples."""
+    wrong = {str(kind): sum(one.kind == kind for one in found) for kind in Failure}
+    wrong[Failure.messages_unknown] = vitals.messages.get("unknown", 0)
     queue, unread = vitals.queue, vitals.unread
 
     def by(label: str, found: Mapping[Any, float]) -> list[tuple[Labels, float]]:
@@ -137,10 +155,13 @@ def families(vitals: "Vitals", free: int) -> list[Family]:
     names = [name for name, _, _, _ in vitals.senders]
     age = vitals.pass_age
     return [
-        ("estafette_up", "Whether the ledger can be read.", [({}, 1)]),
+        ("estafette_up", UP, [({}, 1)]),
+        ("estafette_wrong", "How many of each kind of failure there are now; 0 where all is well.", by("what", wrong)),
         ("estafette_messages", "Messages by state, as last published.", by("state", vitals.messages)),
         ("estafette_failed_messages", "Failed messages by Meta's code, as last published.", by("code", vitals.failed)),
         ("estafette_participants", "Participants by state, as last published.", by("state", vitals.participants)),
+        ("estafette_skips", "Messages that were not sent by reason, as last published.", by("reason", vitals.skips)),
+        ("estafette_entries", "Who met an entry by outcome, as last published.", by("outcome", vitals.entries)),
         (
             "estafette_queue_messages",
             "Messages that may go out now, by sender.",
@@ -218,13 +239,59 @@ def families(vitals: "Vitals", free: int) -> list[Family]:
         ),
         ("estafette_leases", "Leases held: the pass, and the lanes that send.", [({}, vitals.leases)]),
         ("estafette_disk_free_bytes", "Bytes free where the project home is.", [({}, free)]),
+        (
+            "estafette_refused_webhooks_total",
+            "Deliveries of webhooks that this gateway refused, by why.",
+            by("why", webhooks or {}),
+        ),
+        (
+            "estafette_refused_answers_total",
+            "Requests that this gateway refused, by status.",
+            by("status", answers or {}),
+        ),
     ]
+
+
+ENTRIES: Final[Mapping[str, str]] = {
+    "estafette_up": "the-ledger-cant-be-used",
+    "estafette_wrong": "what-you-see",
+    "estafette_failed_messages": "messages-failed",
+    "estafette_skips": "people-got-no-message",
+    "estafette_entries": "people-did-not-enter",
+    "estafette_queue_age_seconds": "no-pass-is-made",
+    "estafette_pace": "meta-asks-for-slower-sending",
+    "estafette_sender_stopped": "a-sender-is-stopped",
+    "estafette_sender_resting": "bulk-rests",
+    "estafette_messages_over_limit": "the-messaging-limit-is-used-up",
+    "estafette_landing_lag_seconds": "no-pass-is-made",
+    "estafette_waiting_entries": "people-did-not-enter",
+    "estafette_sends_held": "all-sends-are-held",
+    "estafette_stopped_campaigns": "a-campaign-is-stopped",
+    "estafette_troubled_campaigns": "a-campaign-stands-still",
+    "estafette_quarantined_rows": "rows-are-missing-after-an-import",
+    "estafette_last_pass_age_seconds": "no-pass-is-made",
+    "estafette_disk_free_bytes": "the-disk-is-full-or-closed",
+    "estafette_refused_webhooks_total": "webhooks-are-refused",
+    "estafette_refused_answers_total": "the-api-refuses",
+}
+"""The runbook's entry of each metric by which a failure shows; it stands in the metric's HELP."""
+
+NUMBERS: Final = frozenset(
+    f"estafette_{name}"
+    for name in (
+        "messages", "participants", "queue_messages", "pace_configured", "messaging_limit", "people_reached",
+        "landing_unread_bytes", "open_requests", "passes_total", "pass_running", "leases",
+    )
+)  # fmt: skip
+"""Those that are numbers and no sign of anything."""
 
 
 def exposition(found: Iterable[Family]) -> str:
     """Metrics in Prometheus' text format 0.0.4."""
     lines: list[str] = []
     for name, about, samples in found:
+        if name in ENTRIES:
+            about = f"{about} What to do: {place(ENTRIES[name])}"
         lines += [f"# HELP {name} {about}", f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}"]
         for labels, value in samples:
             told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())

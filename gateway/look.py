@@ -86,7 +86,7 @@ def error_page(request: Request, status: int, sentence: str, title: str | None =
     """An error of a page: a sentence, and a way on."""
     t = words_of(request)
     title = title or t("not_found_title" if status == 404 else "error_title")
-    return page(request, "error.html", status, title=title, sentence=sentence)
+    return page(request, "error.html", status, title=title, sentence=sentence, down=status >= 500)
 
 
 def own_path(target: str) -> str:

@@ -19,6 +19,7 @@ from gateway.answers import Refused
 from gateway.log import Clock
 
 if TYPE_CHECKING:
+    from journey.problems import EstafetteError
     from resources.home import Home
     from resources.project import Project
 
@@ -78,13 +79,19 @@ class Store:
         import sqlalchemy as sa
 
         from journey.problems import EstafetteError
+        from resources.disk_trouble import disk_trouble
 
         try:
             return ask(self.home())
-        except sa.exc.DBAPIError as error:
-            raise busy(f"The ledger can't be used now ({error.orig}).") from error
         except EstafetteError as error:
-            raise busy(f"{error.message[:1].upper()}{error.message[1:]}.") from error
+            raise (Refused(503, sentence(error), retry_after=60) if error.mend else busy(sentence(error))) from error
+        except (sa.exc.DBAPIError, OSError) as error:
+            trouble = disk_trouble(error)
+            if trouble is not None:
+                raise Refused(503, sentence(trouble), retry_after=60) from error
+            if isinstance(error, OSError):
+                raise
+            raise busy(f"The ledger can't be used now ({error.orig}).") from error
 
     def home(self) -> "Home":
         """The home, its ledger open; in a thread. Where its file was replaced (a restore), it is opened again."""
@@ -140,6 +147,12 @@ class Store:
         self._writers.shutdown()
         if self._home is not None:
             self._home.close()
+
+
+def sentence(error: "EstafetteError") -> str:
+    """An error as sentences: what is wrong, and what to do."""
+    what = f"{error.message[:1].upper()}{error.message[1:]}."
+    return f"{what} {error.mend.rstrip('.')}." if error.mend else what
 
 
 def busy(sentence: str) -> Refused:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.answers import BODY_TIMEOUT, Refused, read_body, refuse
 from gateway.headers import secure
 from gateway.log import Clock, LandingLog, LogError
+from gateway.refusals import Refusals
 
 PATH = "/webhooks/whatsapp"
 LARGEST_BODY = 3 * 1024 * 1024  # Meta's limit
@@ -48,8 +49,10 @@ class Deliveries:
     door that takes nothing but its request costs as much as all the rest of one.
     """
 
-    def __init__(self, app: ASGIApp, log: LandingLog, clock: Clock, app_secret: SecretStr | None) -> None:
-        self._app, self._log, self._clock = app, log, clock
+    def __init__(
+        self, app: ASGIApp, log: LandingLog, clock: Clock, app_secret: SecretStr | None, refusals: Refusals
+    ) -> None:
+        self._app, self._log, self._clock, self._refusals = app, log, clock, refusals
         self._key = app_secret.get_secret_value().strip().encode() if app_secret else b""
         self._kept = Response(status_code=200)
         secure(self._kept.headers)
@@ -63,22 +66,28 @@ class Deliveries:
         except Refused as refused:
             answer = refused.answer()
         if answer is not self._kept:
+            self._refusals.answers[answer.status_code] += 1
             secure(answer.headers)
         await answer(scope, receive, send)
 
+    def _refuse(self, kind: str, status: int, sentence: str, *, unread: bool = False) -> Response:
+        self._refusals.webhook(kind, sentence)
+        return refuse(status, sentence, unread=unread)
+
     async def _deliver(self, request: Request) -> Response:
         if not self._key:
-            return refuse(503, "WHATSAPP_APP_SECRET is not set, so no delivery can be verified.", unread=True)
+            sentence = "WHATSAPP_APP_SECRET is not set, so no delivery can be verified."
+            return self._refuse("no_secret", 503, sentence, unread=True)
         signature = request.headers.get("x-hub-signature-256")
         if signature is None:
-            return refuse(401, "The delivery is not signed.", unread=True)
+            return self._refuse("unsigned", 401, "The delivery is not signed.", unread=True)
         body = await read_body(request, LARGEST_BODY, BODY_TIMEOUT)
         if not is_signed(self._key, body, signature):
-            return refuse(401, "The signature is not that of this body.")
+            return self._refuse("signature", 401, "The signature is not that of this body.")
         try:
             await self._log.append(log_line(self._clock(), body))
         except LogError as error:
-            return refuse(503, f"The delivery could not be kept ({error}). Send it again.")
+            return self._refuse("not_kept", 503, f"The delivery could not be kept ({error}). Send it again.")
         return self._kept
 
 

@@ -15,13 +15,16 @@ from fastapi import Request
 
 from gateway.words_codes_fr import CODES as CODES_FR
 from gateway.words_en import TEXTS as ENGLISH
+from gateway.words_failures_fr import FAILURES, OUTCOMES
 from gateway.words_fr import ENDS, MENDS, SKIPS
 from gateway.words_fr import TEXTS as FRENCH
 from gateway.words_sentences_fr import french
 from journey.codes import explain
+from journey.failures import Found
 from journey.reasons import ENDS as ENDS_EN
+from journey.reasons import OUTCOMES as OUTCOMES_EN
 from journey.reasons import SKIPS as SKIPS_EN
-from journey.words import LeaveReason, SkipReason
+from journey.words import EntryOutcome, LeaveReason, SkipReason
 
 UTC = ZoneInfo("UTC")
 _BEFORE = re.compile(r" (?=[:;?!»])|(?<=«) ")
@@ -107,6 +110,16 @@ class Words:
             return spaced(SKIPS[SkipReason(reason)]), spaced(MENDS.get(SkipReason(reason), ""))
         return known.what, known.mend
 
+    def outcome(self, outcome: str) -> tuple[str, str]:
+        """What the outcome of an entry means, and what mends it (or nothing)."""
+        if outcome not in EntryOutcome.__members__:
+            return outcome, ""
+        if self.language == "fr":
+            what, mend = OUTCOMES[EntryOutcome(outcome)]
+            return spaced(what), spaced(mend)
+        known = OUTCOMES_EN[EntryOutcome(outcome)]
+        return known.what, known.mend
+
     def code(self, code: int | None) -> tuple[str, str]:
         """The title of one of Meta's error codes, and what it means and asks for."""
         if self.language == "fr" and code is not None and code in CODES_FR:
@@ -114,6 +127,19 @@ class Words:
             return title, spaced(sentence)
         known = explain(code)
         return known.title, known.sentence
+
+    def failure(self, found: Found) -> tuple[str, str]:
+        """What is wrong, and what to do; where a code of Meta's brought it about, what that means first."""
+        known = found.known
+        what, mend = FAILURES[found.kind] if self.language == "fr" else (known.what, known.mend)
+        said, done = (found.says(spaced(one) if self.language == "fr" else one, self._shown) for one in (what, mend))
+        meant = self.code(found.code)[1] if found.code is not None else ""
+        return said, f"{meant} {done}".strip()
+
+    def _shown(self, value: object) -> str:
+        if isinstance(value, datetime):
+            return self.time(value)
+        return self.number(value) if isinstance(value, int | float) else str(value)
 
     def sentence(self, text: str) -> tuple[str, str]:
         """A sentence that was written in English elsewhere, and the language in which it is shown: this one where its

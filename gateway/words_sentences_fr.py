@@ -136,6 +136,22 @@ _WHOLE: Final[tuple[tuple[str, Written], ...]] = (
     (f"(.*){re.escape(_AGAIN)}", lambda one: f"{french(one[1]) or one[1]} Réessayez dans quelques secondes."),
     (r"The ledger is busy\.", "Le registre est occupé."),
     (r"The ledger can't be used now \((.*)\)\.", r"Le registre est inutilisable pour l’instant (\1)."),
+    (
+        "The disk is full\\. .*",
+        "Le disque est plein. Faites de la place\u00a0: rien n’est perdu, et personne ne reçoit de message deux fois.",
+    ),
+    (
+        "The project's data can't be written: .*",
+        "Les données du projet ne peuvent être écrites\u00a0: corrigez les droits ou le montage. Rien n’est perdu.",
+    ),
+    (
+        "The ledger is damaged\\. .*",
+        "Le registre est abîmé. Arrêtez tout, puis `estafette restore` avec la dernière sauvegarde.",
+    ),
+    (
+        "The disk does not answer as it should\\. .*",
+        "Le disque ne répond pas comme il faut\u00a0: voyez-le d’abord, puis `estafette doctor`.",
+    ),
     (r"There is no estafette\.yaml in (.*)\.", r"Il n’y a pas d’estafette.yaml dans \1."),
     (
         r"estafette\.yaml can't be used; `estafette check` says why\.",

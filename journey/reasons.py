@@ -106,3 +106,8 @@ def held(why: str) -> str:
         return "it may have gone out before a restore; `estafette resume --all` decides"
     known = {str(reason): one.what for reason, one in SKIPS.items()}
     return known.get(why, why)
+
+
+def mend_of(why: str) -> str:
+    """What somebody can do about what holds a message, or empty."""
+    return next((one.mend for reason, one in SKIPS.items() if reason == why), "")

@@ -7,6 +7,8 @@ did not do, the next pass does.
 
 import threading
 import time
+from collections.abc import Callable
+from functools import wraps
 
 import dagster as dg
 
@@ -27,10 +29,12 @@ from pipelines.scrubbing import scrub
 from pipelines.sending import Progress, Sending
 from pipelines.take_in import take_in
 from pipelines.turn import Turn, let_in, move, settle, turn
+from resources.containing import FAULTS
 from resources.definitions import PassResource
 from resources.home import Home
 from resources.interrupts import signals
 from resources.ledger import PASS, wanted
+from resources.vitals import note_failed_pass
 
 PUBLISH_SECONDS = 30.0
 """While a pass lives it publishes this often (wall), so that analysts are never more than a minute behind."""
@@ -52,7 +56,26 @@ DONE = dg.In(dg.Nothing)
 OUT = dg.Out(dg.Nothing)
 
 
+Op = Callable[[dg.OpExecutionContext, PassResource], None]
+
+
+def noting(op: Op) -> Op:
+    """A part of a pass that says where operators look that it failed. Not a hook of Dagster's: those are left out where
+    a pass is made by hand."""
+
+    @wraps(op)
+    def noted(context: dg.OpExecutionContext, passing: PassResource) -> None:
+        try:
+            op(context, passing)
+        except (Exception, *FAULTS) as error:
+            note_failed_pass(passing.home, error)
+            raise
+
+    return noted
+
+
 @dg.op(out=OUT)
+@noting
 def take_in_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Contacts, events, coupon codes, requests and webhooks from the landing zone."""
     scrub(passing.home, passing.lease)
@@ -69,6 +92,7 @@ def take_in_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 
 
 @dg.op(ins={"taken": DONE}, out=OUT)
+@noting
 def enter_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """What new events do to people inside; then whoever an entry lets in now."""
     left, entered = let_in(passing.home, passing.lease, passing.home.clock())
@@ -80,6 +104,7 @@ def enter_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 
 
 @dg.op(ins={"entered": DONE}, out=OUT)
+@noting
 def advance_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Who is due moves along their branch."""
     now = passing.home.clock()
@@ -89,6 +114,7 @@ def advance_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 
 
 @dg.op(ins={"advanced": DONE}, out=OUT)
+@noting
 def plan_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Whoever stands at a message step gets a message or a skip; skips move on, until nobody does."""
     moved, planned, _ = move(passing.home, passing.lease, passing.home.clock())
@@ -97,6 +123,7 @@ def plan_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 
 
 @dg.op(ins={"planned": DONE}, out=OUT)
+@noting
 def send_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """Send what is planned, and go on with whatever comes up meanwhile."""
     stop = threading.Event()
@@ -118,6 +145,7 @@ def send_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
 
 
 @dg.op(ins={"sent": DONE}, out=OUT)
+@noting
 def publish_op(context: dg.OpExecutionContext, passing: PassResource) -> None:
     """What happened, for the analysts."""
     published = publish(passing.home, passing.lease)

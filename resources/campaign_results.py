@@ -59,8 +59,8 @@ class ArmResult:
 class Results:
     """A campaign's results. `steps`: the funnel of each; `entries`: passages by kind of entry; `here`: people who stand
     at each step; `moves`: by (step, way, next step); `skips`: by (step, reason), `failures`: by (step, code);
-    `left`: passages that are over, by reason; `costs`: (category, currency, source, messages, price);
-    `daily`: (day, accepted, read, answered), in the order of days."""
+    `left`: passages that are over, by reason; `refused`: who met an entry and did not come in, by outcome; `costs`:
+    (category, currency, source, messages, price); `daily`: (day, accepted, read, answered), in the order of days."""
 
     funnel: Counts = field(default_factory=dict)
     steps: Mapping[str, Counts] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class Results:
     skips: Mapping[tuple[str, str], int] = field(default_factory=dict)
     failures: Mapping[tuple[str, int | None], int] = field(default_factory=dict)
     left: Counts = field(default_factory=dict)
+    refused: Counts = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()
     lift: tuple[Lift, ...] = ()
     arms: tuple[ArmResult, ...] = ()
@@ -162,6 +163,12 @@ def campaign_results(con: duckdb.DuckDBPyConnection, name: str, experiments: Seq
             rows(
                 "SELECT reason, count(*) FROM participants WHERE campaign = ? AND left_at IS NOT NULL"
                 " AND state <> 'control' GROUP BY 1 ORDER BY 2 DESC, 1"
+            )
+        ),
+        refused=dict(
+            rows(
+                "SELECT outcome, count(*) FROM entries WHERE campaign = ? AND outcome NOT IN ('entered', 'control')"
+                " GROUP BY 1 ORDER BY 2 DESC, 1"
             )
         ),
         answers=tuple(

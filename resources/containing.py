@@ -29,11 +29,6 @@ Line = tuple[int, bytes]
 AGAIN = 60.0
 """Seconds (wall) that a live pass leaves a campaign alone after an error, and a segment after it failed."""
 
-MEND = (
-    "Everything else goes on, and it is tried again each minute. The log of the run in Dagster's pages has more;"
-    " where it stays, report it as a fault of Estafette"
-)
-
 FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What Polars raises. Of a file that is damaged in the right place it says by a panic, which is no `Exception`."""
 

@@ -21,6 +21,7 @@ from resources.ledger import Lease, Ledger, holder_name
 from resources.mark import set_mark
 from resources.rebuild import refuse_damage
 from resources.settings import read_now
+from resources.vitals import note_failed_pass
 
 PASS = "pass"  # noqa: S105 - the name of a lease
 
@@ -69,14 +70,23 @@ class PassResource(HomeResource):
             with alive(ledger, run_id):
                 lease = _wait(ledger, self.wait, f"run {run_id}")
                 with keep(ledger, lease):
-                    home.reload()
-                    set_mark(home.ledger, home.paths.data)
-                    refuse_damage(home)
+                    _look_over(home)
                     self._home, self._lease = home, lease
                     yield self
         finally:
             self._home = self._lease = None
             home.close()
+
+
+def _look_over(home: Home) -> None:
+    """Whether a pass can be made at all. EstafetteError: it can't, as is written down for whoever looks."""
+    try:
+        home.reload()
+        set_mark(home.ledger, home.paths.data)
+        refuse_damage(home)
+    except Exception as error:
+        note_failed_pass(home, error)
+        raise
 
 
 def _wait(ledger: Ledger, seconds: float, note: str) -> Lease:

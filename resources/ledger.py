@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from journey.problems import LeaseLost, LedgerError
 from resources import tables
 from resources.ahead import ahead
+from resources.disk_trouble import disk_trouble
 from resources.lock_holder import blocked_by, lock_holder
 from resources.migrations import MIGRATIONS
 
@@ -115,6 +116,11 @@ class Ledger:
             ledger._migrate()
         except (sa.exc.DatabaseError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error)
+            trouble = disk_trouble(error)
+            if trouble is not None:
+                raise LedgerError(
+                    f"{trouble.message} ({reason})", where=str(url.database), mend=trouble.mend
+                ) from error
             raise LedgerError(
                 f"the ledger can't be opened: {reason}",
                 where=str(url.database),

@@ -5,6 +5,7 @@ installation of Estafette writes its name into every one. And Meta asks for slow
 less than is configured: two that share a number each believe that all of its throughput is theirs.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -14,6 +15,7 @@ from journey.clock import from_us, to_us
 from journey.pacing import FORGET_SECONDS
 from resources.home import Home
 from resources.ledger import US
+from resources.settings import Sender
 from resources.tables import sender as senders
 from resources.tables import shared_number
 
@@ -40,11 +42,11 @@ def note_others(tx: sa.Connection, statuses: pl.DataFrame, installation: str, no
         tx.exec_driver_sql(_SAW, (number, whose, count, at, at))
 
 
-def sharing(home: Home) -> dict[str, list[str]]:
-    """By sender, what says that something else sends with its number; each a sentence."""
+def sharing(home: Home, configured: Mapping[str, Sender]) -> dict[str, list[str]]:
+    """By sender (of those `configured`), what says that something else sends with its number; each a sentence."""
     found: dict[str, list[str]] = {}
     since, wall = to_us(home.clock() - NOT_LONG_AGO), int(home.wall() * US)
-    numbers = {one.phone_number_id: name for name, one in home.project.settings.senders.items()}
+    numbers = {one.phone_number_id: name for name, one in configured.items()}
     with home.ledger.read() as tx:
         others = tx.execute(sa.select(shared_number).where(shared_number.c.last_at > since)).all()
         slowed = tx.execute(sa.select(senders).where(senders.c.slowed_below >= OFTEN)).all()
@@ -63,9 +65,3 @@ def sharing(home: Home) -> dict[str, list[str]]:
             )
             found.setdefault(row.name, []).append(text)
     return found
-
-
-MEND = (
-    "Let one project home send with a number: two of them message a person twice, and know nothing of each other's caps"
-    " and opt-outs. Where no other home sends, another system does, or messages_per_second is above what Meta allows"
-)

@@ -7,6 +7,7 @@ the analyst database (measured with a million of each: 0.1 s, where the ledger t
 """
 
 import contextlib
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -20,16 +21,19 @@ from sqlalchemy.dialects.sqlite import insert
 
 from journey.clock import to_us
 from journey.pacing import faster
-from journey.problems import EstafetteError
+from journey.problems import EstafetteError, LeaseLost, foreseen
 from resources import hold
 from resources.analyst_db import connect
+from resources.containing import told
+from resources.disk_trouble import disk_trouble
 from resources.home import Home
 from resources.ledger import US
 from resources.reached import Standing, standings
 from resources.tables import meta
 
 PASSED = "passed_at"  # in `meta`: when a pass last came to its end, or published on its way; microseconds, wall
-
+FAILED = "pass_failed"  # in `meta`: when a pass last failed, if none came to its end since, and why; JSON, wall
+WHY = 500  # characters of it
 
 _RECEIVED = re.compile(rb'\s*\{\s*"received_at"\s*:\s*"([0-9T:.+-]+Z?)"')
 _QUEUE = """SELECT m.sender, count(*), min(m.due_at) FROM message m JOIN campaign c ON c.name = m.campaign
@@ -40,15 +44,18 @@ _TOTALS = {
     "messages": "SELECT state, count(*) FROM {message} GROUP BY 1",
     "failed": "SELECT error_code, count(*) FROM {message} WHERE state = 'failed' AND error_code IS NOT NULL GROUP BY 1",
     "participants": "SELECT state, count(*) FROM {participant} GROUP BY 1",
+    "skips": "SELECT reason, count(*) FROM {skip} GROUP BY 1",
+    "entries": "SELECT outcome, count(*) FROM {entries} GROUP BY 1",
 }
-_IN_LEDGER = {"message": "message", "participant": "participant"}
-_PUBLISHED = {"message": "messages", "participant": "participants"}
+_IN_LEDGER = {"message": "message", "participant": "participant", "skip": "skip"}
+_PUBLISHED = {"message": "messages", "participant": "participants", "skip": "skips", "entries": "entries"}
 
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """Counts, and ages in seconds (None: there is nothing to be old). `messages` by state, `failed` by Meta's code and
-    `participants` by state are as of the last publish (before the first: of this moment). `queue` by sender: (messages
+    """Counts, and ages in seconds (None: there is nothing to be old). `messages` by state, `failed` by Meta's code,
+    `participants` by state, `skips` by reason and `entries` by outcome are as of the last publish (before the first: of
+    this moment, and no entries). `queue` by sender: (messages
     that may go out now, how long the oldest has been due). `senders`: (name, pace in messages a second, the configured
     one, whether it is stopped). `unread` by kind of landing file: (bytes that no pass has read, how long the oldest of
     them has lain there: for webhooks by the time of its line, for other files since they last grew). `passes`: how many
@@ -57,6 +64,8 @@ class Vitals:
     messages: dict[str, int] = field(default_factory=dict)
     failed: dict[int, int] = field(default_factory=dict)
     participants: dict[str, int] = field(default_factory=dict)
+    skips: dict[str, int] = field(default_factory=dict)
+    entries: dict[str, int] = field(default_factory=dict)
     queue: dict[str, tuple[int, float]] = field(default_factory=dict)
     senders: list[tuple[str, float, float, bool]] = field(default_factory=list)
     resting: tuple[str, ...] = ()
@@ -76,8 +85,23 @@ class Vitals:
 
 def note_pass(tx: sa.Connection, wall: float) -> None:
     """Write down that a pass works: at its end, and while it lives whenever it publishes."""
-    value = str(int(wall * US))
-    known = insert(meta).values(name=PASSED, value=value)
+    note(tx, PASSED, str(int(wall * US)))
+    tx.execute(meta.delete().where(meta.c.name == FAILED))
+
+
+def note_failed_pass(home: Home, error: BaseException) -> None:
+    """Write down that a pass failed, for whoever looks; where that can't be written, the log of the run alone has it.
+    A lease that was lost is no failure: somebody else makes the pass."""
+    if isinstance(error, LeaseLost):
+        return
+    why = told(foreseen(error) or disk_trouble(error) or error)[:WHY]
+    with contextlib.suppress(Exception), home.ledger.write() as tx:
+        note(tx, FAILED, json.dumps({"at": int(home.wall() * US), "why": why}))
+
+
+def note(tx: sa.Connection, name: str, value: str) -> None:
+    """Keep a fact about the installation in `meta`."""
+    known = insert(meta).values(name=name, value=value)
     tx.execute(known.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
 
@@ -110,9 +134,12 @@ def vitals(home: Home, present: datetime) -> Vitals:
             "SELECT name, pace, ceiling, slowed_at, stopped_at, paused_at FROM sender ORDER BY name"
         ).all()
         found = Vitals(
-            **(totals or {name: counts(query.format(**_IN_LEDGER)) for name, query in _TOTALS.items()}),
+            **(
+                totals
+                or {name: counts(query.format(**_IN_LEDGER)) for name, query in _TOTALS.items() if name != "entries"}
+            ),
             queue={row[0]: (int(row[1]), max(0.0, (now - int(row[2])) / US)) for row in queue},
-            senders=[(row.name, _pace(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
+            senders=[(row.name, pace_of(row, wall), float(row.ceiling), row.stopped_at is not None) for row in senders],
             resting=tuple(row.name for row in senders if row.paused_at is not None),
             limits=standings(tx, now),
             unread=_unread(home, present),
@@ -137,7 +164,7 @@ def _published(home: Home) -> dict[str, dict[Any, int]] | None:
     return None
 
 
-def _pace(row: Any, wall: int) -> float:
+def pace_of(row: Any, wall: int) -> float:
     """The pace in force: it recovers by itself, and the row changes only when it is lowered."""
     return float(row.ceiling if row.slowed_at is None else faster(row.pace, row.ceiling, (wall - row.slowed_at) / US))
 

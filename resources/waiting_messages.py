@@ -1,14 +1,12 @@
-"""Why messages do not go out now: those of one campaign that wait, by cause, and senders that are stopped.
+"""Why messages do not go out now: those of one campaign that wait, by cause.
 
-What belongs here: looks into the ledger that are fresh, for the pages. What causes mean is said where they are shown.
+What belongs here: a look into the ledger that is fresh, for the pages. What causes mean is said where they are shown;
+what is wrong around them is `failures`.
 """
 
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-
-from resources.hold import held, restored
-from resources.tables import sender as senders
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +21,6 @@ class Waiting:
     messages: int
     due_at: int | None
     expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoppedSender:
-    """A sender that nothing goes out from, or no bulk (`resting`); or every sender, held since a restore (`restored`,
-    without a name). `code` is Meta's, where one stopped it; `stopped_at` in microseconds."""
-
-    name: str
-    code: int | None
-    why: str
-    stopped_at: int
-    resting: bool = False
-    restored: bool = False
 
 
 _WAITING = """
@@ -65,17 +50,3 @@ def waiting(tx: sa.Connection, campaign: str, now: int) -> list[Waiting]:
     """A campaign's messages that wait, by cause, the most first. Reads each of them: a million take a second or two."""
     rows = tx.execute(sa.text(_WAITING), {"campaign": campaign, "now": now}).all()
     return [Waiting(row.why, row.what, int(row.messages), row.due_at, row.expires_at) for row in rows]
-
-
-def stopped_senders(tx: sa.Connection) -> list[StoppedSender]:
-    """The senders that are stopped, or whose bulk rests, by name; first, that a restore holds them all."""
-    held_back = sa.or_(senders.c.stopped_at.is_not(None), senders.c.paused_at.is_not(None))
-    rows = tx.execute(sa.select(senders).where(held_back).order_by(senders.c.name)).all()
-    why, found = held(tx), restored(tx)
-    whole = [] if why is None or found is None else [StoppedSender("", None, why, found.at, restored=True)]
-    return whole + [
-        StoppedSender(row.name, row.stopped_code, row.stopped_why or "", row.stopped_at)
-        if row.stopped_at is not None
-        else StoppedSender(row.name, None, row.paused_why or "", row.paused_at, resting=True)
-        for row in rows
-    ]

@@ -33,7 +33,7 @@ def test_statuses_of_another_installation_are_told_with_the_number_that_it_sends
         value = status_value(f"w{number}", "sent", stage.now, callback=f"estafette:0badc0de:1:{number}:7")
         stage.webhook(value, value)
     stage.status(1, "delivered").turn()
-    assert sharing(stage.home) == {
+    assert sharing(stage.home, stage.home.project.settings.senders) == {
         "main": [
             "another installation of Estafette (0badc0de) sends with its number: 3 statuses of its messages came here,"
             " the last at 2026-12-01 12:00 UTC"
@@ -43,7 +43,7 @@ def test_statuses_of_another_installation_are_told_with_the_number_that_it_sends
     doctor = json.loads(CliRunner().invoke(app, ["--home", str(stage.path), "--json", "doctor"]).stdout)
     lines = [one for one in doctor["lines"] if "another installation" in one["found"]]
     stage.later(days=2)
-    assert sharing(stage.home) == {}, "that was long ago"
+    assert sharing(stage.home, stage.home.project.settings.senders) == {}, "that was long ago"
     assert all(one["level"] == "warn" and "one project home" in one["mend"] for one in lines)
 
 
@@ -55,7 +55,7 @@ def test_our_own_statuses_of_any_epoch_and_those_of_no_estafette_tell_nothing(ma
     for callback in (f"estafette:{own}:7:1:5", "campaign 7", None, "estafette", "estafette::1:1:1"):
         stage.webhook(status_value(f"w{callback}", "sent", stage.now, callback=callback))
     stage.turn()
-    assert sharing(stage.home) == {}
+    assert sharing(stage.home, stage.home.project.settings.senders) == {}
 
 
 def test_being_asked_again_and_again_below_the_pace_is_strange_and_above_it_or_in_a_storm_is_not():
@@ -75,13 +75,13 @@ def test_a_sender_that_meta_slows_down_below_its_pace_again_and_again_is_told(ma
     for _ in range(OFTEN):  # the first of them at the configured pace: that is how it finds out what Meta takes
         stage.wall += 7
         assert stage.send(refused(130429), want=1)
-        assert sharing(stage.home) == {}
+        assert sharing(stage.home, stage.home.project.settings.senders) == {}
     stage.wall += 7
     stage.send(refused(130429), want=1)
-    [what] = sharing(stage.home)["main"]
+    [what] = sharing(stage.home, stage.home.project.settings.senders)["main"]
     assert what == ("Meta asked for slower sending 5 times although less than the configured 80 a second went out here")
     stage.wall += 600
-    assert sharing(stage.home) == {}, "it has stopped"
+    assert sharing(stage.home, stage.home.project.settings.senders) == {}, "it has stopped"
 
 
 def test_one_storm_of_130429_tells_nothing(make_home):
@@ -90,7 +90,7 @@ def test_one_storm_of_130429_tells_nothing(make_home):
     for _ in range(20):
         stage.wall += 1
         stage.send(refused(130429), want=1)
-    assert sharing(stage.home) == {}
+    assert sharing(stage.home, stage.home.project.settings.senders) == {}
 
 
 # -- two homes at work -------------------------------------------------------------------------------------------------
@@ -138,7 +138,9 @@ def test_two_homes_that_send_with_one_number_keep_to_its_rate_and_each_is_told(t
             asked.append((time.monotonic(), int(box.summary()["requests"])))
             for home in homes:
                 opened = open_home(home)
-                if any("slower sending" in one for one in sharing(opened).get("main", [])):
+                if any(
+                    "slower sending" in one for one in sharing(opened, opened.project.settings.senders).get("main", [])
+                ):
                     told.add(home)
                 opened.close()
         assert told == set(homes), "Meta asked both for slower sending, again and again"

@@ -304,7 +304,7 @@ def test_what_waits_says_why_and_a_stopped_sender_says_what_to_do(make_home: Mak
     async def scene(browser: Browser) -> None:
         said = plain((await browser.get("/campaigns/offer")).text)
         assert re.search(r"silent hours 1 1 Dec 2026, 13:00", said)
-        assert re.search(r"the header's file can't be fetched 1 given up from 2 Dec 2026", said)
+        assert re.search(r"can't be fetched See that its address is public\. 1 given up from 2 Dec 2026", said)
         assert "next to go out 1" in said
         for path in ("/", "/campaigns/offer"):
             said = plain((await browser.get(path)).text)
@@ -328,7 +328,7 @@ def test_a_sender_whose_bulk_rests_says_since_when_and_why(make_home: Make) -> N
         assert "Meta calls the number's quality RED" in said
         assert "estafette resume --sender main" in said
         assert "its quality is low 2" in said
-        assert "the sender's messaging limit at Meta was used up 1" in said
+        assert "the sender's messaging limit at Meta was used up Set a longer expires" in said
 
     play(stage, scene)
 

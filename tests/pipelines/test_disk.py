@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from estafette.disk_trouble import disk_trouble
 from pipelines.publish import publish
+from resources.disk_trouble import disk_trouble
 from resources.lake import Lake
 from resources.ledger import US
 from resources.outbox import Outbox, recover

@@ -340,7 +340,7 @@ def test_an_engine_that_is_not_supported_is_said(where):
 def test_a_file_that_is_no_ledger_is_said(tmp_path):
     path = tmp_path / "ledger.sqlite"
     path.write_text("this is no database, it is a text of some length" * 50)
-    with pytest.raises(LedgerError, match="can't be opened"):
+    with pytest.raises(LedgerError, match="the ledger is damaged"):
         Ledger.open(path)
 
 

@@ -1,4 +1,4 @@
-"""Trouble with the disk, said as such: full, read-only, not ours to write, or damaged.
+"""Trouble with the disk, said as such: full, read-only, not ours to write, damaged, or without what was there.
 
 What belongs here: knowing it again in whatever a library made of it. SQLite, Polars, DuckDB and Dagster each wrap what
 the system said in an error of their own.
@@ -8,6 +8,7 @@ import errno
 
 from journey.problems import EstafetteError
 
+LAKE = "data/lake"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _SAID = (
@@ -28,6 +29,10 @@ _SENTENCES = {
     "damaged": (
         "the ledger is damaged",
         "Stop everything, then `estafette restore DIR` with the last backup; `estafette doctor` says more",
+    ),
+    "lost": (
+        "a file of the lake is gone",
+        "Run `estafette rebuild`, or put it back from a backup; `estafette doctor` says which are gone",
     ),
     "broken": (
         "the disk does not answer as it should",
@@ -55,6 +60,8 @@ def disk_trouble(error: BaseException) -> EstafetteError | None:
 
 
 def _kind(error: BaseException) -> str | None:
+    if isinstance(error, FileNotFoundError):
+        return "lost" if f"/{LAKE}/" in str(error) else None
     if isinstance(error, OSError) and error.errno is not None:
         return "full" if error.errno in _FULL else "closed" if error.errno in _CLOSED else None
     text = str(error).lower()
