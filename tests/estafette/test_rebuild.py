@@ -82,8 +82,8 @@ def test_files_that_are_alike_are_read_again_in_the_order_in_which_they_came(mak
     for number, city in enumerate(("Lyon", "Nice", "Lyon")):
         stage.contacts([{"contact_id": "c0", "city": city}], f"{number}.csv")
         stage.later(hours=1).turn()
-    for number in range(3):  # as an archive brings them back
-        os.utime(stage.path / f"landing/contacts/{number}.csv", (9 - number, 9 - number))
+    for at, name in enumerate(("people", "2", "1", "0")):  # as an archive may bring them back
+        os.utime(stage.path / f"landing/contacts/{name}.csv", (at, at))
     lose(stage, "contacts", "contacts_delta")
     rebuild(stage.home, stage.lease, stage.now)
     assert stage.home.contacts.frame(["city"]).item() == "Lyon"
@@ -97,7 +97,8 @@ def test_events_that_are_made_again_start_nothing(stage):
     assert len(stage.lake("events")) == 3
     assert stage.home.events.since(seen).is_empty(), "nobody has to look at them"
     entered, outcomes = stage.entered(), stage.outcomes()
-    stage.turn()
+    stage.later(minutes=1).happens("seen", "c1").turn()
+    assert stage.home.events.since(seen)["event"].to_list() == ["seen"], "nor when others come"
     assert (stage.entered(), stage.outcomes()) == (entered, outcomes)
     assert stage.send() == []
 
