@@ -9,7 +9,7 @@ import pytest
 from resources import deliveries, statuses
 from resources.landing import Landing
 from resources.template_news import note_approved
-from tests.stage import NOON, OFFER, delivery, person, status_value
+from tests.stage import NOON, OFFER, delivery, person, refused, status_value, unknown
 
 READ = f"""{OFFER}    on_read: {{within: 2d, read: reminder, not_read: end}}
   reminder:
@@ -121,8 +121,6 @@ def test_a_status_that_comes_before_its_messages_wamid_is_joined_when_the_answer
 
 
 def test_a_status_of_a_message_that_is_to_be_tried_again_keeps_it_from_being_sent_twice(make_home):
-    from tests.stage import refused
-
     stage = make_home(contacts=1)
     stage.run()
     stage.send(refused(131000))
@@ -130,6 +128,19 @@ def test_a_status_of_a_message_that_is_to_be_tried_again_keeps_it_from_being_sen
     stage.later(minutes=5)
     assert stage.send() == []
     assert stage.states() == {"delivered": 1}
+
+
+def test_a_status_settles_what_stayed_unknown_or_was_refused_at_once(make_home):
+    stage = make_home(contacts=3)
+    stage.run()
+    stage.send(lambda one: unknown(one) if one.id < 3 else refused(131000)(one))
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE message SET state = 'failed', failed_at = ? WHERE id = 3", (stage.us,))
+    stage.status(1, "failed", code=131026).status(2, "read").status(3, "delivered").turn()
+    found = stage.rows("SELECT state, error_code, delivered_at IS NULL FROM message ORDER BY id")
+    assert found == [("failed", 131026, 1), ("read", None, 1), ("delivered", None, 0)]
+    assert stage.rows("SELECT phone FROM unreachable") == [("+33600000000",)]
+    assert stage.later(hours=1).send() == []
 
 
 def test_a_status_that_nobody_knows_is_recorded_once_and_moves_nothing(make_home):
@@ -194,7 +205,6 @@ def test_a_pause_that_comes_late_or_again_holds_nothing_that_was_approved_since(
 def test_a_pause_from_before_the_templates_were_pulled_holds_nothing(make_home):
     stage = make_home(contacts=2)
     stage.run()
-    tell(stage, "PAUSED")
     with stage.home.ledger.write() as tx:
         note_approved(tx, [("hello", "fr")], stage.later(hours=1).now)
     whole = delivery(news("PAUSED"), "message_template_status_update")
