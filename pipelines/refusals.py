@@ -4,6 +4,7 @@ What belongs here: looks into the ledger, as expressions over a frame of people.
 apply is `journey.refusing`. Consent is looked at again when a message is claimed (`resources.claim`).
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -65,24 +66,27 @@ def refusals(home: Home, people: pl.DataFrame, now: datetime) -> list[pl.Expr | 
 def _scopes(home: Home, people: pl.DataFrame) -> dict[str, str]:
     """The scope of everything in force against these people, by subject."""
     subjects = pl.concat(["contact:" + people["contact_id"], "phone:" + people["phone"]])
-    columns = {"subject": pl.String, "scope": pl.String}
-    query, params = _asked("SELECT subject, scope FROM suppression WHERE true", "subject", subjects)
-    return dict(home.ledger.frame(query, columns, params).iter_rows())
+    columns = {"subject": pl.String(), "scope": pl.String()}
+    return dict(_found(home, "SELECT subject, scope FROM suppression WHERE true", columns, subjects).iter_rows())
 
 
 def _of(home: Home, query: str, column: str, values: pl.Series) -> pl.Series:
     """Those of these values that a query finds, for `is_in`."""
-    asked, params = _asked(query, column, values)
-    return home.ledger.frame(asked, {column: pl.String}, params).get_column(column).implode()
+    return _found(home, query, {column: pl.String()}, values).get_column(column).implode()
 
 
-def _asked(query: str, column: str, values: pl.Series) -> tuple[str, tuple[str, ...]]:
-    """A query (up to its WHERE) for these values of a column. Few are asked for by the index: there may be a million
+def _found(home: Home, query: str, columns: Mapping[str, pl.DataType], values: pl.Series) -> pl.DataFrame:
+    """What a query (up to its WHERE) has of these values of its first column, and perhaps of others. Where it has fewer
+    rows than values are asked for, all of it is read. Else they are asked for by the index: there may be a million
     others, and each event of a trigger would read them all."""
-    if values.len() > FEW:
-        return query, ()
-    listed = msgspec.json.encode(values.drop_nulls().unique().to_list()).decode()
-    return f"{query} AND {column} IN (SELECT value FROM json_each(?))", (listed,)
+    asked, column = values.drop_nulls().unique(), next(iter(columns))
+    if asked.len() > FEW:
+        return home.ledger.frame(query, columns)
+    whole = home.ledger.frame(f"{query} LIMIT {asked.len()}", columns)
+    if whole.height < asked.len():
+        return whole
+    listed = msgspec.json.encode(asked.to_list()).decode()
+    return home.ledger.frame(f"{query} AND {column} IN (SELECT value FROM json_each(?))", columns, (listed,))
 
 
 def is_us(phones: pl.Series) -> pl.Series:

@@ -19,7 +19,7 @@ from resources.statuses import wake
 
 _UNKNOWN_SQL = """
 SELECT m.id
-FROM message m
+FROM message m INDEXED BY message_in_flight
 JOIN participant p ON p.id = m.participant_id AND p.step = m.step AND p.visit = m.visit AND p.left_at IS NULL
 WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.held_why IS NULL AND m.campaign = ?
   AND m.attempted_at <= ? AND m.attempted_wall <= ?
@@ -28,7 +28,7 @@ WHERE m.state IN ('attempted', 'unknown') AND m.state = 'unknown' AND m.held_why
 """
 _NEEDLESS_SQL = """
 SELECT m.id
-FROM message m
+FROM message m INDEXED BY message_again
 WHERE m.state IN ('planned', 'held') AND m.copy > 1 AND m.campaign = ? AND EXISTS (
   SELECT 1 FROM message o
   WHERE o.participant_id = m.participant_id AND o.step = m.step AND o.visit = m.visit AND o.copy < m.copy
