@@ -26,7 +26,7 @@ from journey.problems import LeaseLost, LedgerError
 from resources import tables
 from resources.ahead import ahead
 from resources.disk_trouble import disk_trouble
-from resources.lock_holder import blocked_by, lock_holder
+from resources.lock_holder import LockHolder, blocked_by, lock_holder
 from resources.migrations import MIGRATIONS
 
 BULK = 5_000
@@ -384,7 +384,9 @@ def _begin(tx: sa.Connection, patience: float) -> None:
     tx.exec_driver_sql(f"PRAGMA busy_timeout={LOOK_MS}")
     connection = tx.connection.driver_connection
     assert isinstance(connection, sqlite3.Connection)
+    where = str(tx.engine.url.database)
     deadline = time.monotonic() + patience
+    seen: LockHolder | None = None
     try:
         while True:
             try:
@@ -393,9 +395,12 @@ def _begin(tx: sa.Connection, patience: float) -> None:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     break
+                if seen is None and time.monotonic() > deadline - patience / 2:
+                    seen = lock_holder(Path(where))
                 if time.monotonic() > deadline:
-                    where = str(tx.engine.url.database)
-                    message, mend = blocked_by(lock_holder(Path(where)), patience)
+                    holder = lock_holder(Path(where))
+                    same = holder is not None and seen is not None and holder.pid == seen.pid
+                    message, mend = blocked_by(holder if same else None, patience)  # several in turn: nobody hangs
                     raise LedgerError(message, where=where, mend=mend) from error
         tx.exec_driver_sql("BEGIN IMMEDIATE")  # whatever is wrong is said as everywhere else
     finally:
