@@ -345,8 +345,9 @@ def test_two_daemons_by_mistake_that_are_killed_and_started_again_send_nobody_a_
         before = sent()
         wait_for(lambda: sent() > before + 20, 400)
         with dg.DagsterInstance.from_config(str(prepare(home))) as instance:  # somebody presses "terminate"
-            run = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))[0]
-            assert instance.run_coordinator.cancel_run(run.run_id)
+            at_work = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+            wait_for(lambda: instance.get_runs(at_work), 400)
+            assert instance.run_coordinator.cancel_run(instance.get_runs(at_work)[0].run_id)
         wait_for(lambda: set(states(home)) <= {"accepted", "unknown"}, 300)
         daemons.kill()
         sent_to = Counter(row["to"] for row in box.accepted(bodies=False))

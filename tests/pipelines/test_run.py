@@ -225,11 +225,16 @@ def _kill_and_go_on(home: Path, box: Box, kills: int, seed: int) -> None:
     for _ in range(kills):
         before = len(box.messages(bodies=False))
         with pass_process(home) as victim:
-            wait_for(lambda before=before: len(box.messages(bodies=False)) > before or not victim.is_alive())
+            wait_for(lambda before=before: len(box.messages(bodies=False)) > before or not victim.is_alive(), 300)
             time.sleep(chance.uniform(0, 0.4))
+            at = time.time()
         fence(home)
-        attempted = states(home).get("attempted", 0)
-        assert attempted <= PACE * (latency + 0.2) + 10
+        [(attempted, oldest)] = sql(
+            home, "SELECT count(*), COALESCE(min(attempted_wall), 0) FROM message WHERE state = 'attempted'"
+        )
+        took = max(latency, at - int(str(oldest)) / 1e6) if oldest else latency  # longer on a busy machine
+        attempted = int(str(attempted))
+        assert attempted <= PACE * (took + 0.2) + 10
         lost += attempted
     time.sleep(0.3)  # what the dead had on the wire arrives
     run_pass(home, NOW)
@@ -260,6 +265,7 @@ def test_killed_passes_send_nobody_a_second_message_and_statuses_settle_what_is_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(5))
 def test_many_killed_passes_send_nobody_a_second_message(tmp_path: Path, box: Box, seed: int) -> None:
     home = write_home(tmp_path / "home", box.url, people=2_000, pace=PACE)
