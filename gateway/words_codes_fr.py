@@ -15,7 +15,11 @@ CODES: Final[Mapping[int, tuple[str, str]]] = {
     0: ("Authentification refusée", f"Meta n’accepte pas le jeton. {_RENEW}"),
     3: ("Capacité absente", f"L’application n’a pas droit à cet appel. {_RIGHTS}"),
     10: ("Permission refusée", f"La permission du jeton manque ou a été retirée. {_RIGHTS}"),
-    33: ("Numéro supprimé", "Le numéro de l’expéditeur n’existe plus. Corrigez phone_number_id dans estafette.yaml."),
+    33: (
+        "Numéro supprimé",
+        "Le numéro de l’expéditeur n’existe plus, ou l’utilisateur du jeton ne le voit pas. Corrigez phone_number_id"
+        " dans estafette.yaml, ou donnez-lui accès au compte.",
+    ),
     102: ("Session expirée", f"La session du jeton est finie. {_RENEW}"),
     190: ("Jeton expiré", f"Le jeton a expiré ou a été révoqué. {_RENEW}"),
     368: (

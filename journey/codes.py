@@ -42,6 +42,7 @@ class Code:
 
 
 # Codes that other rooms look for by number.
+NOT_THERE = 33  # also as the subcode of 100: what is addressed does not exist, or may not be seen
 UNDELIVERABLE = 131026  # the phone is remembered: skip `invalid_phone` from now on
 MARKETING_CAP = 131049
 MARKETING_STOPPED = 131050
@@ -61,9 +62,10 @@ _ROWS: tuple[tuple[int, str, str, Action], ...] = (
     (3, "Capability missing", f"The app may not call this method. {_RIGHTS}", _S),
     (10, "Permission denied", f"The token's permission was not granted or was withdrawn. {_RIGHTS}", _S),
     (
-        33,
+        NOT_THERE,
         "Phone number deleted",
-        "The sender's phone number no longer exists. Correct phone_number_id in estafette.yaml.",
+        "The sender's phone number no longer exists, or the token's user may not see it. Correct phone_number_id in"
+        " estafette.yaml, or give the token's system user the account.",
         _S,
     ),
     (102, "Session expired", f"The token's session is over. {_RENEW}", _S),

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from journey.codes import CODES, Action, action_of, explain
+from journey.codes import CODES, NOT_THERE, Action, action_of, explain
 
 __all__ = ["Action", "Failure", "Outcome", "decide"]
 
@@ -96,6 +96,8 @@ def _refused(fault: dict[str, object], http_status: int) -> Outcome | None:
     code = _code(fault.get("code"))
     if code is None and not 400 <= http_status <= 499:
         return None
+    if code == 100 and _code(fault.get("error_subcode")) == NOT_THERE:
+        code = NOT_THERE  # it is about the number that sends, and would be the answer to every message
     data = fault.get("error_data")
     details = _text(data.get("details")) if isinstance(data, dict) else _text(data)
     details = details or _text(fault.get("error_user_msg")) or _text(fault.get("message"))

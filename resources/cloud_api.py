@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from journey.codes import Action, explain
+from journey.codes import NOT_THERE, Action, explain
 from journey.outcome import Outcome, decide
 from journey.problems import CloudApiError
 
@@ -175,13 +175,13 @@ class CloudApi:
             return self._odd(f"it answers HTTP {response.status_code} with {kind}"), None
         outcome = decide(response.status_code, response.content)
         again = outcome.action in (Action.slow_down, Action.retry_soon) or response.status_code == 429
-        return self._refused(outcome, fault), (retry_after(response) if again else None)
+        return self._refused(outcome), (retry_after(response) if again else None)
 
-    def _refused(self, outcome: Outcome, fault: Mapping[str, Any]) -> CloudApiError:
+    def _refused(self, outcome: Outcome) -> CloudApiError:
         code = outcome.code
         said = self._clean(outcome.details or "no reason given")
         mend = explain(code).sentence
-        if code == 100 and fault.get("error_subcode") == 33:
+        if code == NOT_THERE:
             mend = "Correct phone_number_id and waba_id in estafette.yaml, or let the token's user see them."
         elif outcome.action is Action.slow_down:
             mend = "Meta limits how often this may be asked. Try again in an hour."

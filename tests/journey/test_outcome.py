@@ -116,6 +116,12 @@ def test_the_code_counts_whatever_the_http_status() -> None:
         assert decide(status, refusal(131026)).action is Action.final
 
 
+def test_a_number_that_is_not_there_stops_the_sender_and_no_message_is_to_blame() -> None:
+    assert decide(400, refusal(100)).action is Action.final
+    gone = decide(400, refusal(100, error_subcode=33))
+    assert (gone.action, gone.code) == (Action.stop_sender, 33)
+
+
 def test_a_code_written_as_text_is_a_code() -> None:
     assert decide(400, refusal("130429")).action is Action.slow_down
 
