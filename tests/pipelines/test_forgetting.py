@@ -386,6 +386,16 @@ def test_what_is_planned_is_cancelled_and_an_audience_that_waits_lets_nobody_in(
     assert stage.rows("SELECT DISTINCT contact_id FROM participant WHERE campaign = 'offer'") == [("c1",)]
 
 
+def test_what_somebody_wrote_to_them_by_hand_and_waits_is_cancelled_too(stage):
+    with stage.home.ledger.write() as tx:  # as the inbox leaves it: nobody's passage
+        tx.exec_driver_sql(
+            "UPDATE message SET participant_id = 0, campaign = '', step = 'a2', state = 'planned', wamid = NULL"
+            " WHERE id = (SELECT max(id) FROM message WHERE contact_id = 'jeanne-8841')"
+        )
+    assert forgotten(stage).cancelled == 1
+    assert stage.value("SELECT count(*) FROM message WHERE state = 'planned' AND contact_id LIKE 'forgotten:%'") == 0
+
+
 def test_a_request_for_a_segment_that_waits_for_a_yes_lets_everybody_else_in(make_home):
     asks = OFFER.replace("audience: {segment: everyone}", "api: {}")
     asks = asks.replace("steps:", "settings: {stop_if: {audience_above: 1}}\nsteps:")
@@ -441,7 +451,9 @@ def test_whoever_sends_meanwhile_is_not_held_up_and_the_file_is_written_anew_onc
 
 def test_a_hash_of_what_was_asked_for_them_goes_and_others_requests_keep_theirs(stage):
     stage.asks("order", "r3", users=["c1"], attribute_values={"word": "x"}).turn()
-    stage.asks("order", "r4", phones=["06 12 34 98 76"], attribute_values={"word": "z"})  # no pass has read it
+    (stage.path / "landing/requests/log.ndjson").unlink()  # somebody tidied up
+    more = {"phones": ["06 12 34 98 76"], "attribute_values": {"word": "z"}}
+    stage.asks("order", "r4", file="later.ndjson", **more)  # no pass has read it
     with stage.home.ledger.write() as tx:
         keys = [(uuid, "0f" * 32, 5) for uuid in ("r1", "r2", "r3", "r4")]
         tx.exec_driver_sql("INSERT INTO idempotency (request_uuid, digest, met_at) VALUES (?, ?, ?)", keys)
@@ -476,8 +488,8 @@ def test_a_file_that_cannot_be_written_anew_stays_due(stage, monkeypatch):
     assert scrub(stage.home, stage.lease)
 
 
-STEPS = ("_write_down", "_lake", "publish")
-MORE_STEPS = ("erase_from_landing", "Eraser.erase", "erase_from_kept")
+STEPS = ("_quiet", "_lake", "publish")
+MORE_STEPS = ("_write_down", "erase_from_landing", "Eraser.erase", "erase_from_kept")
 
 
 @pytest.mark.parametrize("step", [*STEPS, *(pytest.param(one, marks=pytest.mark.slow) for one in MORE_STEPS)])
