@@ -91,6 +91,13 @@ def test_no_sliding_second_holds_more_than_the_pace_even_where_one_lane_follows_
     assert busiest_second([row["mono_ns"] for row in rows["data"]]) <= pace * 1.05 + 1
 
 
+def test_a_lane_that_has_ended_keeps_the_next_one_waiting_until_its_last_second_is_over(home: Path, box: Box) -> None:
+    send(home)
+    last = max(row["epoch"] for row in box.messages(bodies=False))
+    [(until,)] = sql(home, "SELECT until FROM lease WHERE name LIKE 'send:main:%'")
+    assert int(str(until)) / 1e6 > last + 0.5, "two lanes, each with a window of its own, would be at twice the pace"
+
+
 def test_a_stop_leaves_nothing_unknown_and_nothing_stamped_and_a_later_lane_sends_the_rest(
     tmp_path: Path, box: Box
 ) -> None:
