@@ -135,6 +135,10 @@ def live(made: Stage) -> None:
             (mine,),
         )
         tx.exec_driver_sql("UPDATE message SET coupon_id = 1 WHERE id = ?", (mine,))
+        tx.exec_driver_sql(  # of a message that another ledger sent
+            "INSERT INTO early_status (wamid, status, status_at, received_at) VALUES (?, 'read', ?, ?)",
+            (f"{WAMID[:40]}other", made.us, made.us),
+        )
         tx.exec_driver_sql("INSERT INTO user_seen (user, contact_id, seen_at) VALUES ('bob', 'jeanne-8841', 5)")
     made.later(minutes=1).happens("link_clicked", "jeanne-8841", code="abc", file="clicks.ndjson")
     for status in ("sent", "delivered"):
