@@ -40,8 +40,11 @@ MOST_MEMORY = 4 << 30
 
 SECONDS = 300.0
 LOOK = 0.1
-LONGEST_TEXT = 1_000_000
-"""Characters that one call may build. DuckDB does not look at the clock within a call."""
+LONGEST_TEXT = LONGEST_LIST = 1_000_000
+"""Characters, or items, that one call may build. DuckDB does not look at the clock within a call."""
+
+MOST_PAIRS = 100_000_000
+"""Pairs of characters that one call may look at, or that a replacement may make."""
 
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
@@ -265,7 +268,8 @@ def _turned(clock: Clock) -> Iterator[str]:
 
 
 def _bounded() -> Iterator[str]:
-    """Macros that shadow what makes a text of any length from a few: one such call would outlast every limit."""
+    """Macros that shadow what makes a text or a list of any length from a few, or compares each character with each:
+    one such call would outlast every limit."""
     for name, parameters, size in (
         ("repeat", "a, n", "length(a) * n"),
         ("lpad", "a, n, b", "n"),
@@ -278,6 +282,38 @@ def _bounded() -> Iterator[str]:
         bounded = f"case when {much} then 0 else n end"
         given = ", ".join(bounded if one == "n" else one for one in parameters.split(", "))
         yield f"create macro {name}({parameters}) as case when {much} then {error} else system.main.{name}({given}) end"
+    for name in ("range", "generate_series"):
+        yield _shadow(name, ("n", "n", "n"), ("a, n", "abs(n - a)", "a"), ("a, n, c", _STEPS, "a"))
+    for name in ("list_resize", "array_resize"):
+        yield _shadow(name, ("l, n", "n", "0"), ("l, n, v", "n", "0"))
+    yield _shadow("bitstring", ("a, n", "n", "length(a)::integer"))
+    for name in ("levenshtein", "editdist3", "damerau_levenshtein", "jaro_similarity", "jaro_winkler_similarity"):
+        more = [("a, n, c", _PAIRS, "''")] if name.startswith("jaro") else []
+        yield _shadow(name, ("a, n", _PAIRS, "''"), *more, most=MOST_PAIRS)
+    yield _shadow("replace", ("a, b, n", _PAIRS, "''"), most=MOST_PAIRS)
+
+
+_PAIRS = "length(a)::hugeint * length(n)"
+_STEPS = (
+    "abs(coalesce(try_cast(n::varchar as double) - try_cast(a::varchar as double),"
+    " epoch(try_cast(n::varchar as timestamptz)) - epoch(try_cast(a::varchar as timestamptz)))"
+    " / coalesce(try_cast(c::varchar as double), epoch(try_cast(c::varchar as interval))))"
+)
+
+
+def _shadow(name: str, *forms: tuple[str, str, str], most: int = LONGEST_LIST) -> str:
+    """A macro in place of a function. Each form: its parameters, of which `n` makes it large; how large; and what
+    stands for `n` where that is too much, because constants are worked out in both arms."""
+    made = []
+    for parameters, size, instead in forms:
+        much = f"{size} > {most}"
+        instead = "0" if instead == "n" else instead
+        given = ", ".join(
+            f"case when {much} then {instead} else n end" if one == "n" else one for one in parameters.split(", ")
+        )
+        error = f"error('`{name}` would take too long here: more than {most} at once')"
+        made.append(f"({parameters}) as case when {much} then {error} else system.main.{name}({given}) end")
+    return f"create macro {name}{', '.join(made)}"
 
 
 @contextmanager

@@ -363,6 +363,29 @@ def test_an_endless_query_is_stopped(tables: Tables) -> None:
         ("select lpad('x', 2000000000, 'y') as contact_id", "`lpad` makes at most"),
         ("select rpad('x', 2000000000, 'y') as contact_id", "`rpad` makes at most"),
         ("select bar(1, 0, 2, 2000000000) as contact_id", "`bar` makes at most"),
+        ("select printf('%900000000d', 1) as contact_id", "`printf` takes a pattern"),
+        ("select printf(contact_id || '%9d', 1) as contact_id from contacts", "`printf` takes a pattern"),
+        ("select '{:>900000000}'.format(1) as contact_id", "`format` takes a pattern"),
+        ("select format('{:>{}}', 1, 900000000) as contact_id", "`format` takes a pattern"),
+        ("select contact_id, range(3000000000) as x from contacts", "`range` would take too long"),
+        ("select contact_id, range(0, 3000000000, 2) as x from contacts", "`range` would take too long"),
+        ("select contact_id, list_sum(generate_series(1, 2000000000)) as x from contacts", "`generate_series` would"),
+        (
+            "select contact_id, generate_series(timestamp '0001-01-01', timestamp '9999-01-01', interval 1 second) as x"
+            " from contacts",
+            "`generate_series` would take too long",
+        ),
+        ("select contact_id, list_resize([1], 3000000000) as x from contacts", "`list_resize` would take too long"),
+        ("select contact_id, bitstring('1', 2000000000) as x from contacts", "`bitstring` would take too long"),
+        (
+            "select contact_id from contacts where levenshtein(repeat('ab', 200000), repeat('ba', 200000)) > 1",
+            "`levenshtein` would take too long",
+        ),
+        (
+            "select contact_id from contacts where jaro_similarity(repeat(contact_id, 400000), repeat('ba', 400000)) > 1",
+            "`jaro_similarity` would take too long",
+        ),
+        ("select replace(repeat('a', 1000000), 'a', repeat('b', 1000000)) as contact_id", "`replace` would take too"),
         ("select 'u1' as contact_id, " + "(" * 3000 + "1" + ")" * 3000 + " as x", "expression depth"),
         ("select contact_id from " + "(select * from " * 900 + "contacts" + ")" * 900, "nested too deep|depth"),
     ],
@@ -375,6 +398,18 @@ def test_what_would_need_all_memory_in_one_step_is_refused(run: Run, text: str, 
 def test_the_functions_that_are_bounded_are_what_they_were(run: Run) -> None:
     text = "select 'u1' as contact_id, repeat('ab', 2) || lpad('x', 3, '-') || rpad('y', 3, '+') as v"
     assert run(text).frame["v"].to_list() == ["abab--xy++"]
+    text = "select 'u1' as contact_id, printf('%05d', 7) || format('{:>3}', 1) || '{}'.format('x') as v"
+    assert run(text).frame["v"].to_list() == ["00007  1x"]
+    text = """select 'u1' as contact_id, levenshtein('ab', 'cb') as a, range(3) as b, range(4, 1, -2) as c,
+        generate_series(1, 3) as d, list_resize([1], 3, 7) as e, replace('aba', 'a', 'cc') as f, bitstring('1', 3) as g,
+        jaro_winkler_similarity('ab', 'ab', 0.5) as h, levenshtein(null, 'a') as i, list_resize([1], 2) as j,
+        len(generate_series(date '2026-01-01', date '2026-01-03', interval 1 day)) as k,
+        len(range(timestamptz '2026-01-01 00:00+01', timestamptz '2026-01-03 00:00+01', interval 1 month)) as l,
+        (select count(*) from range(5)) + (select sum(n) from generate_series(1, 2) t(n)) as m,
+        (select list(range) from range(timestamp '2026-01-01', timestamp '2026-01-02', interval 12 hour)) as n
+        from contacts where contact_id = 'u1'"""
+    [row] = run(text).frame.drop("contact_id").rows()
+    assert row[:13] == (1, "[0,1,2]", "[4,2]", "[1,2,3]", "[1,7,7]", "ccbcc", "001", 1.0, None, "[1,null]", 3, 1, 8)
 
 
 @pytest.mark.parametrize(
