@@ -152,6 +152,6 @@ def _finding(node: Mapping[str, Any], scope: frozenset[str]) -> Iterator[tuple[i
 
 def _is_short(node: Mapping[str, Any]) -> bool:
     """Whether a call's pattern asks for no text of any length: DuckDB would fill up a billion spaces in one call."""
-    first = next(iter(node.get("arguments", ())), {})
+    first: Mapping[str, Any] = next(iter(node.get("arguments", ())), {})
     literal = first.get("expression", {}).get("literal", {})
     return literal.get("kind") == "STRING" and not _WIDE.search(str(literal.get("text", "")))
