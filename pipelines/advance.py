@@ -4,21 +4,23 @@ What belongs here: the walk over campaigns and steps. Reading where people stand
 goes `journey.cohort`, writing it `moving`.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from journey.campaign import Campaign
 from journey.clock import to_us
-from journey.cohort import WAITS, decide
+from journey.cohort import WAITS, Decision, decide
 from journey.problems import SegmentError
-from pipelines.moving import write_moves, write_waits
+from pipelines.moving import with_visits, write_moves, write_waits
 from pipelines.portion import Portion
 from pipelines.standing import DUE, Due, due, standing
+from resources.ahead import ahead
 from resources.home import Home
 from resources.ledger import Lease
 
-PAGE = 200_000
+PAGE = 100_000
 """People looked at together."""
 
 AGAIN = timedelta(minutes=1)
@@ -33,27 +35,40 @@ def advance(home: Home, lease: Lease, now: datetime, portion: Portion | None = N
         if not portion.more(campaign.name):
             continue
         with home.troubles.contained(lease, campaign.name, "moving people on", now):
-            for one in due(home, campaign, to_us(now), together=PAGE):
-                if not portion.more(campaign.name):
+            # While some are written the next are looked at: what is written of one has no part in another's decision.
+            pages = due(home, campaign, to_us(now), together=PAGE)
+            for one, decided in ahead(lambda page: (page, _decided(home, page, now, portion)), pages):
+                if decided is None:
                     break
-                moved += _advance(home, lease, one, now, portion)
+                moved += _write(home, lease, one, decided, now)
     return moved
 
 
-def _advance(home: Home, lease: Lease, one: Due, now: datetime, portion: Portion) -> int:
-    campaign = one.campaign
+def _decided(home: Home, one: Due, now: datetime, portion: Portion) -> Decision | SegmentError | None:
+    """Which way these people go, or why nobody can say; None where the portion is full."""
+    if not portion.more(one.campaign.name):
+        return None
     try:
         people = standing(home, one)
     except SegmentError as error:
-        home.say(f"{campaign.file}: people wait at the split `{one.step}`, whose segment fails: {error}")
+        return error
+    decided = decide(one.campaign, one.step, people, to_us(now))
+    if decided.moves.height:
+        decided = replace(decided, moves=with_visits(home, one, decided.moves))
+    # Who stands where they stood is not counted: they would be in the way of whoever comes after them.
+    portion.took(one.campaign.name, decided.moves.height + decided.waits.height)
+    return decided
+
+
+def _write(home: Home, lease: Lease, one: Due, decided: Decision | SegmentError, now: datetime) -> int:
+    """Gives how many moved."""
+    if isinstance(decided, SegmentError):
+        home.say(f"{one.campaign.file}: people wait at the split `{one.step}`, whose segment fails: {decided}")
         _leave_standing(home, lease, one)
         return 0
-    decided = decide(campaign, one.step, people, to_us(now))
     write_waits(home, lease, decided.waits)
     if decided.moves.height:
         write_moves(home, lease, one, decided.moves, now)
-    # Who stands where they stood is not counted: they would be in the way of whoever comes after them.
-    portion.took(campaign.name, decided.moves.height + decided.waits.height)
     return decided.moves.height
 
 

@@ -94,8 +94,7 @@ class Updates:
 
 
 def write_moves(home: Home, lease: Lease, one: Due, moves: pl.DataFrame, now: datetime) -> None:
-    """Write moves (`cohort.MOVES`) of people due at one step."""
-    moves = _with_visits(home, one, moves)
+    """Write moves (`with_visits`) of people due at one step."""
     step = one.campaign.steps.get(one.step)
     updates = _updates(home, one, step, moves) if isinstance(step, UpdateStep) else None
     remember = step is not None and not isinstance(step, MessageStep) and one.step in in_loops(one.campaign)
@@ -168,9 +167,9 @@ def _steps(chunk: pl.DataFrame, campaign: Campaign, now: datetime) -> pl.DataFra
     )
 
 
-def _with_visits(home: Home, one: Due, moves: pl.DataFrame) -> pl.DataFrame:
-    """`moves` with the visit that each begins: 1, or one more than the last where a loop, or a file that has changed,
-    leads back to a step."""
+def with_visits(home: Home, one: Due, moves: pl.DataFrame) -> pl.DataFrame:
+    """`moves` (`cohort.MOVES`) with the visit that each begins: 1, or one more than the last where a loop, or a file
+    that has changed, leads back to a step."""
     targets = [step for step in moves.get_column("to_step").unique().to_list() if step != END]
     if not targets:
         return moves.with_columns(visit=pl.lit(1, pl.Int64))
