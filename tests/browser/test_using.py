@@ -138,7 +138,7 @@ def test_an_operator_stops_and_resumes_a_campaign_after_a_question(tab: Open, sh
     page.get_by_label("Why").fill(f"Trop tôt {EVIL}")
     page.get_by_role("button", name="Stop this campaign").click()
     expect(page.get_by_role("status")).to_have_text("The campaign is stopped.")
-    expect(page.locator(".note.bad")).to_contain_text("Trop tôt <script>")
+    expect(page.locator(".note.bad", has_text="Stopped since")).to_contain_text("Trop tôt <script>")
     assert list(shop.stage.home.stopped_campaigns()) == ["offer"]
     page.get_by_role("link", name="Resume").click()
     page.get_by_role("button", name="Resume this campaign").click()

@@ -116,7 +116,7 @@ def test_a_code_that_stops_the_sender_is_one_line_with_what_to_do_and_nothing_is
     status = told(home, "status")
     assert why in status
     assert f"{mend}" in status
-    assert "Then: estafette resume --sender main" in status
+    assert "Then go on with: `estafette resume --sender main`" in status
     doctor = json.loads(CliRunner().invoke(app, ["--home", str(home), "--json", "doctor"]).stdout)
     [line] = [one for one in doctor["lines"] if one["what"] == "sender main" and "stopped" in one["found"]]
     assert line["level"] == "FAIL"
