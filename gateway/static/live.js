@@ -19,7 +19,7 @@ async function refresh() {
   if (!answer.ok) return;
   const found = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("content");
   if (!found || busy(content)) return;
-  const all = (selector) => [...content.querySelectorAll(selector)];
+  const all = (selector) => [...content.querySelectorAll(selector)].reverse(); // what comes and goes stands on top
   const open = all("details").map((one) => one.open);
   const ticked = all("[type=checkbox]").map((one) => one.checked);
   const at = all(".scroll").map((one) => [one.scrollLeft, one.scrollTop]);

@@ -167,7 +167,7 @@ def test_a_campaigns_page_renews_itself_and_keeps_what_was_opened(tab: Open, sho
         tx.exec_driver_sql("UPDATE campaign SET stopped_at = ?, stopped_why = 'seen' WHERE name = 'offer'", (1,))
     page.clock.fast_forward(21_000)
     expect(page.locator(".badge").first).to_have_text("stopped")
-    expect(page.locator("details").first).to_have_attribute("open", "")
+    expect(page.locator(".journey details").first).to_have_attribute("open", "")
     expect(page.get_by_label("Fit the whole picture in")).to_be_checked()
     expect(page.get_by_label("Fit the whole picture in")).to_be_focused()
     with shop.stage.home.ledger.write() as tx:
