@@ -17,6 +17,7 @@ from gateway.app import GRACE, Server, address, config, create_app, listen
 from gateway.inbox_events import LIST, Watch, _is_news
 from gateway.signing_in import SESSION
 from gateway.store import Store
+from gateway.thread_view import _web
 from resources import conversations as conversations_module
 from resources.conversations import Asked, conversations
 from resources.sessions import begin_session
@@ -264,6 +265,13 @@ def test_a_script_in_a_name_or_a_message_is_text(make_home: Make) -> None:
         assert "onerror=alert(2)&gt;" in (await browser.get("/inbox/c3")).text
 
     play(stage, scene)
+
+
+def test_only_an_address_of_the_web_becomes_a_link_of_a_thread() -> None:
+    for good in ("https://shop.example/a", "HTTP://shop.example/"):
+        assert _web(good) == good
+    for bad in ("javascript:alert(1)", "data:text/html,x", "//shop.example/", " https://shop.example/", "", None):
+        assert _web(bad) is None
 
 
 def test_letters_that_reverse_text_reach_no_further_than_what_somebody_wrote(make_home: Make) -> None:

@@ -72,6 +72,16 @@ def test_the_cookie_is_for_https_only_where_the_browser_came_by_https(make_home:
     play(stage, scene, base="https://pages.test")
 
 
+def test_every_cookie_is_kept_from_scripts_from_other_sites_and_from_http(make_home: Make) -> None:
+    async def scene(browser: Browser) -> None:
+        for path, name in (("/login", "estafette_before"), ("/language/fr", "estafette_language")):
+            (cookie,) = (await browser.get(path)).headers.get_list("set-cookie")
+            assert cookie.startswith(f"{name}=")
+            assert {"HttpOnly", "SameSite=lax", "Secure"} <= set(cookie.split("; ")), cookie
+
+    play(make_home(), scene, base="https://pages.test")
+
+
 def test_nobody_says_by_a_header_that_they_came_by_https(make_home: Make) -> None:
     stage = make_home()
     make_user(stage)

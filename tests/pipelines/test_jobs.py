@@ -45,6 +45,20 @@ def test_the_log_of_a_run_says_what_each_op_did(tmp_path: Path, box: Box) -> Non
     assert materialized == {"contacts", "deliveries", "analyst_db"}
 
 
+def test_the_log_of_a_run_says_why_a_segment_failed_without_the_values(tmp_path: Path, box: Box) -> None:
+    """Dagster keeps its log, and `estafette forget` does not reach there."""
+    home = write_home(tmp_path / "home", box.url, people=5)
+    plan_all(home)
+    (home / "segments/everyone.yaml").unlink()
+    (home / "segments/everyone.sql").write_text("select contact_id from contacts where first_name::integer > 1\n")
+    opened = open_home(home)
+    add_occurrence(opened, opened.project.campaigns["offer_main"], NOW)
+    opened.close()
+    told = "\n".join(_run(home).__dict__["told"])
+    assert "segment everyone: segments/everyone.sql" in told and "…" in told
+    assert "Jean" not in told
+
+
 def test_a_live_pass_takes_along_what_comes_and_ends_when_nothing_more_does(tmp_path: Path, box: Box) -> None:
     home = write_home(tmp_path / "home", box.url, people=5)
     plan_all(home)

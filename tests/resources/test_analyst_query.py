@@ -162,6 +162,34 @@ def test_other_files_can_not_be_read(path: Path, tmp_path: Path) -> None:
             query(path, sql)
 
 
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "FROM read_csv('{other}')",
+        "FROM '{other}'",
+        "COPY skips TO '{folder}/out.csv'",
+        "ATTACH '{folder}/out.duckdb'",
+        "DELETE FROM templates",
+        "CREATE TABLE t AS SELECT 1",
+        "SET enable_external_access = true",
+        "SET threads = 1",
+        "RESET memory_limit",
+        "LOAD httpfs",
+    ],
+)
+def test_what_the_guard_let_through_the_session_would_refuse(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    monkeypatch.setattr(resources.analyst_query, "_refuse", lambda con, sql: None)
+    other = tmp_path / "secret.csv"
+    other.write_text("a\n1\n")
+    before = files(path)
+    with pytest.raises(UsageError):
+        query(path, deed.format(other=other, folder=tmp_path))
+    assert files(path) == before
+    assert [one.name for one in tmp_path.iterdir()] == ["secret.csv"]
+
+
 def test_a_failing_query_says_where_in_a_sentence(path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         query(path, "SELECT reason,\n reson FROM skips")

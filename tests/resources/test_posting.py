@@ -394,6 +394,20 @@ def test_another_transport_may_stand_in(error: Exception, action: Action) -> Non
     run(test)
 
 
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadError, httpx.ProxyError])
+def test_an_error_of_the_wire_shows_no_token(error: type[httpx.TransportError]) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise error(f"the proxy did not like {request.headers['authorization']}")
+
+    async def test() -> None:
+        transport = httpx.MockTransport(handler)
+        async with Sender("https://graph.example", "v25.0", SecretStr(TOKEN), transport=transport) as sender:
+            outcome = await sender.post("2200", BODY)
+        assert TOKEN not in str(outcome) and "the proxy did not like Bearer …" in (outcome.details or "")
+
+    run(test)
+
+
 def test_a_stand_in_sees_the_request_that_meta_would_see() -> None:
     seen: list[httpx.Request] = []
 

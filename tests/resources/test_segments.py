@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -342,6 +343,32 @@ def test_duckdb_s_line_is_named(run: Run) -> None:
 def test_a_query_that_fails_on_its_data_is_a_segment_error(run: Run) -> None:
     with pytest.raises(SegmentError, match="Could not convert"):
         run("select contact_id from contacts where country::integer = 3")
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "from read_text('{secret}')",
+        "from '{secret}'",
+        "from read_parquet('{other}')",
+        "copy (select 1) to '{out}'",
+        "attach '{out}' as other",
+        "install httpfs",
+        "load httpfs",
+        "set enable_external_access = true",
+        "set threads = 1",
+        "reset memory_limit",
+    ],
+)
+def test_what_the_guard_let_through_the_database_would_refuse(tables: Tables, tmp_path: Path, deed: str) -> None:
+    secret, other, out = tmp_path / "secret.csv", tmp_path / "other.parquet", tmp_path / "out"
+    secret.write_text(f"a\n{SECRET}\n")
+    pl.DataFrame({"a": [SECRET]}).write_parquet(other)
+    with _database(tables, Clock(NOW, PARIS), "100MB") as con:
+        assert con.execute("select count(*) from contacts").fetchall() == [(4,)]
+        with pytest.raises(duckdb.Error):
+            con.execute(deed.format(secret=secret, other=other, out=out)).fetchall()
+    assert not out.exists()
 
 
 def test_a_query_without_contact_id_is_refused(run: Run) -> None:
