@@ -55,8 +55,6 @@ def status(session: Session, name: str | None) -> None:
             campaign = home.project.campaigns.get(name)
             pools = campaign.pools() if campaign is not None else ()
             wrong = of_campaign(wrong, name, campaign.sender if campaign is not None else None, pools)
-        lost = ((one["campaign"], _unknown(one)) for one in shown)
-        wrong += [Found(Failure.messages_unknown, one, {"number": number}) for one, number in lost if number]
         found = {"now": home.clock(), "failures": [_failure(one) for one in wrong], "campaigns": shown, **_around(home)}
     session.show(found, lambda console: _draw(console, found, alone=name is not None))
 
@@ -70,14 +68,9 @@ def _failure(one: Found) -> dict[str, Any]:
         "what": one.says(one.known.what, show.cell),
         "detail": one.detail or None,
         "code": one.code,
-        "mend": one.says(one.known.mend, show.cell),
-        "runbook": place(one.known.entry),
+        "mend": f"{one.asks} {one.says(one.known.mend, show.cell)}".strip(),
+        "runbook": place(one.entry),
     }
-
-
-def _unknown(campaign: dict[str, Any]) -> int:
-    """Of how many of its messages nobody can say whether they went out."""
-    return sum(step["messages"].get("unknown", 0) for step in campaign["steps"].values())
 
 
 def _names(home: Home) -> list[str]:
@@ -177,7 +170,7 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
     for one in found["failures"]:
         if one["failure"] not in TOLD_ELSEWHERE:
             style = "red" if one["grave"] else "yellow"
-            about = f"{one['about']}: " if one["failure"] == Failure.messages_unknown else ""
+            about = f"{one['about']}: " if one["failure"] == Failure.messages_unknown and one["about"] else ""
             detail = f" {one['detail']}" if one["detail"] else ""
             console.print(f"{about}{one['what']}{detail}", style=style, soft_wrap=True)
             console.print(f"  {one['mend']}", style=style, soft_wrap=True)

@@ -40,6 +40,7 @@ from gateway.signing_in import signing_in_routes, visitor
 from gateway.store import Store
 from gateway.webhooks import Deliveries, handshake_routes
 from journey.problems import EstafetteError
+from resources.gateways import at_work
 
 GRACE = 10  # seconds that requests under way have at the end
 KEEP_ALIVE = 75
@@ -110,10 +111,11 @@ def serve(
     """
     app = create_app(home, app_secret=app_secret, verify_token=verify_token, clock=ticking(now))
     take_files()
-    with listen(host, port) as listening:
+    with listen(host, port) as listening, contextlib.ExitStack() as there:
         if ready is not None:
             ready(address(listening))
-        server = Server(config(app, proxies), app.state.watch)
+        there.enter_context(at_work(home / "data", address(listening)))
+        server = Server(config(app, proxies), app.state.watch, there.close)
         gc.freeze()  # a full collection looks at all that was imported: 100 ms in which nobody is answered
         try:
             server.run(sockets=[listening])
@@ -122,15 +124,17 @@ def serve(
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; at its end it waits for no stream."""
+    """uvicorn's server; at its end it waits for no stream, and calls `over`: after a SIGTERM nothing else is done,
+    because uvicorn passes the signal on."""
 
-    def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
+    def __init__(self, config: uvicorn.Config, watch: Watch, over: Callable[[], None]) -> None:
         super().__init__(config)
-        self._watch = watch
+        self._watch, self._over = watch, over
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._watch.end()
         await super().shutdown(sockets)
+        self._over()
 
 
 def config(app: FastAPI, proxies: Sequence[str] = ()) -> uvicorn.Config:

@@ -265,10 +265,10 @@ def _whole(store: Store, home: "Home", counted: Counted, name: str, language: st
     results = found[0] if found else Results()
     graph = graph_view(card.campaign, results, Words(language, zone)) if card.campaign is not None else None
     held = counted.waiting(home, name, to_us(store.clock()))
-    return Whole(card, results, found[1] if found else None, zone, graph, held, _wrong(store, home, card, results))
+    return Whole(card, results, found[1] if found else None, zone, graph, held, _wrong(store, home, card))
 
 
-def _wrong(store: Store, home: "Home", card: Card, results: "Results") -> list[Found]:
+def _wrong(store: Store, home: "Home", card: Card) -> list[Found]:
     """What is wrong now, as far as it concerns a campaign and the card does not say it with more about it."""
     from resources.failures import failures, of_campaign
 
@@ -276,9 +276,6 @@ def _wrong(store: Store, home: "Home", card: Card, results: "Results") -> list[F
     found = failures(home, store.project(home), store.clock())
     pools = campaign.pools() if campaign is not None else ()
     found = of_campaign(found, card.name, campaign.sender if campaign is not None else None, pools)
-    unknown = results.funnel.get("unknown", 0)
-    if unknown:
-        found.append(Found(Failure.messages_unknown, card.name, {"number": unknown}))
     return [one for one in found if one.kind not in (Failure.campaign_stopped, Failure.campaign_holes)]
 
 

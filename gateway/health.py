@@ -144,8 +144,7 @@ def families(
     answers: Mapping[int, int] | None = None,
 ) -> list[Family]:
     """Every metric: its name, what it is, and its samples."""
-    wrong = {str(kind): sum(one.kind == kind for one in found) for kind in Failure}
-    wrong[Failure.messages_unknown] = vitals.messages.get("unknown", 0)
+    wrong = {str(kind): sum(one.count for one in found if one.kind == kind) for kind in Failure}
     queue, unread = vitals.queue, vitals.unread
 
     def by(label: str, found: Mapping[Any, float]) -> list[tuple[Labels, float]]:

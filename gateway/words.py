@@ -132,8 +132,10 @@ class Words:
         """What is wrong, and what to do; where a code of Meta's brought it about, what that means first."""
         known = found.known
         what, mend = FAILURES[found.kind] if self.language == "fr" else (known.what, known.mend)
-        said, done = (found.says(spaced(one) if self.language == "fr" else one, self._shown) for one in (what, mend))
-        meant = self.code(found.code)[1] if found.code is not None else ""
+        title, meant = self.code(found.code) if found.code is not None else ("", "")
+        said, done = (
+            found.says(spaced(one) if self.language == "fr" else one, self._shown, title) for one in (what, mend)
+        )
         return said, f"{meant} {done}".strip()
 
     def _shown(self, value: object) -> str:

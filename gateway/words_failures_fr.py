@@ -47,6 +47,11 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         "Du travail attend, et aucun passage n’est arrivé à son terme depuis le {since}.",
         "Voyez si le démon de Dagster tourne, ou cron avec `estafette tick` ; à la main, il dit ce qui gêne.",
     ),
+    Failure.gateway_down: (
+        "La passerelle à {name} s’est éteinte sans un mot après le {since} : aucun webhook n’est pris, aucune page"
+        " montrée.",
+        "Relancez `estafette serve`. Meta apporte pendant des jours ce qu’il n’a pu livrer ; les envois continuent.",
+    ),
     Failure.clock_back: (
         "L’horloge de la machine a été reculée : le dernier passage a fini le {since}, qui est encore à venir.",
         "Remettez-la à l’heure. Ce qui est dû l’attend ; rien ne part deux fois.",
@@ -85,9 +90,24 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         " même.",
         "Tout le reste continue, et un nouvel essai a lieu chaque minute. Le journal du passage en dit plus.",
     ),
+    Failure.pass_taken_over: (
+        "Un processus qui faisait un passage est mort ou a été suspendu ; un autre a continué le {since} ({number} en"
+        " un jour).",
+        "Rien à faire : ce qu’il n’a pas fait, le suivant l’a fait. Si cela revient sans cesse, voyez ce qui y met"
+        " fin.",
+    ),
+    Failure.gateway_back: (
+        "La passerelle s’est éteinte sans un mot après le {since} ; elle tourne de nouveau depuis le {back}.",
+        "Rien à faire : Meta apporte ce qu’il n’a pu livrer. Si cela revient sans cesse, voyez ce qui y met fin.",
+    ),
     Failure.sender_stopped: (
         "L’expéditeur {name} est arrêté depuis le {since} : rien n’en part.",
         "Ensuite, reprenez avec : `estafette resume --sender {name}`",
+    ),
+    Failure.sender_unreached: (
+        "Meta est injoignable depuis le {since} : rien ne part de l’expéditeur {name}.",
+        "Voyez la page d’état de Meta, WHATSAPP_API_URL et votre accès au réseau. Un nouvel essai a lieu de lui-même,"
+        " et rien n’est perdu.",
     ),
     Failure.sender_resting: (
         "Les envois en nombre de l’expéditeur {name} sont suspendus depuis le {since} ; ce que demandent événements et"
@@ -103,6 +123,12 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
     Failure.sender_slowed: (
         "Meta a demandé à l’expéditeur {name} de ralentir : {pace} messages par seconde sur {ceiling}.",
         "Rien à faire : la cadence revient d’elle-même.",
+    ),
+    Failure.sender_taken_over: (
+        "Un processus qui envoyait pour {name} est mort ou a été suspendu ; d’autres ont continué le {since} ({number}"
+        " en un jour). Messages en route alors : {messages} ; connus depuis : {known} ; toujours inconnus : {unknown}.",
+        "Rien à faire : un accusé dira ce qui est inconnu, sinon `when_unknown` de la campagne décide. Personne ne"
+        " reçoit de message deux fois.",
     ),
     Failure.limit_reached: (
         "La limite de messages est atteinte : {people} personnes sur {limit} en 24 heures ; des messages attendent"
@@ -137,6 +163,19 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
     Failure.campaign_overdue: (
         "Quelqu’un dans {name} aurait dû entrer ou avancer depuis le {since}, et ne l’a pas fait.",
         "`estafette status {name}` dit quel segment échoue, ou ce qui gêne d’autre.",
+    ),
+    Failure.campaign_failing: (
+        "La plupart des envois de {name} échouent : {number} des {of} derniers.",
+        "Voyez les codes et ce qu’ils demandent ; `estafette stop {name}` retient les autres en attendant.",
+    ),
+    Failure.messages_refused: (
+        "Meta a refusé des messages de {name} en un jour : {number} avec {code}, {title}.",
+        "Ils ont pris `on_failure`, sans nouvel essai.",
+    ),
+    Failure.messages_again: (
+        "Des messages de {name} sont essayés de nouveau : Meta en a refusé {number} pour l’instant avec {code},"
+        " {title}.",
+        "Rien à faire.",
     ),
     Failure.messages_unknown: (
         "De certains messages, nul ne peut dire s’ils sont partis ({number}).",

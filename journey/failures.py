@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
-from journey.codes import Action
+from journey.codes import Action, explain
 from journey.words import EntryOutcome, Held, LeaveReason, SkipReason
 
 RUNBOOK: Final = "docs/when-something-goes-wrong.md"
@@ -29,6 +29,7 @@ class Failure(StrEnum):
     pass_failed = "pass_failed"  # noqa: S105
     no_pass_yet = "no_pass_yet"  # noqa: S105
     no_pass = "no_pass"  # noqa: S105
+    gateway_down = "gateway_down"
     clock_back = "clock_back"
     token_missing = "token_missing"  # noqa: S105
     app_secret_missing = "app_secret_missing"  # noqa: S105
@@ -38,10 +39,14 @@ class Failure(StrEnum):
     not_published = "not_published"
     quarantine = "quarantine"
     inbox_trouble = "inbox_trouble"
+    pass_taken_over = "pass_taken_over"  # noqa: S105
+    gateway_back = "gateway_back"
     sender_stopped = "sender_stopped"
+    sender_unreached = "sender_unreached"
     sender_resting = "sender_resting"
     sender_shared = "sender_shared"
     sender_slowed = "sender_slowed"
+    sender_taken_over = "sender_taken_over"
     limit_reached = "limit_reached"
     template_held = "template_held"
     coupons_out = "coupons_out"
@@ -50,6 +55,9 @@ class Failure(StrEnum):
     campaign_stopped = "campaign_stopped"
     campaign_stranded = "campaign_stranded"
     campaign_overdue = "campaign_overdue"
+    campaign_failing = "campaign_failing"
+    messages_refused = "messages_refused"
+    messages_again = "messages_again"
     messages_unknown = "messages_unknown"
 
 
@@ -117,6 +125,11 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "There is work waiting, and no pass has come to its end since {since}.",
         "See that Dagster's daemon runs, or cron with `estafette tick`; by hand, it says what is in the way.",
     ),
+    Failure.gateway_down: Kind(
+        "home", True, "the-gateway-is-down",
+        "The gateway at {name} ended without a word after {since}: no webhook is taken, and no page is shown.",
+        "Start `estafette serve` again. Meta brings what it could not deliver for days; sending goes on.",
+    ),
     Failure.clock_back: Kind(
         "home", False, "the-clock-jumped",
         "The machine's clock was set back: the last pass ended at {since}, which is still to come.",
@@ -162,10 +175,26 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "What people answer in the inbox stands still since {since} because of an error of Estafette's own.",
         "Everything else goes on, and it is tried again each minute. The log of the run in Dagster's pages has more.",
     ),
+    Failure.pass_taken_over: Kind(
+        "home", False, "a-process-died-or-there-are-two",
+        "A process that made a pass died or was held up; another went on at {since} ({number} in a day).",
+        "Nothing: what it did not do, the next one did. Where it comes again and again, see what ends it.",
+    ),
+    Failure.gateway_back: Kind(
+        "home", False, "the-gateway-is-down",
+        "The gateway ended without a word after {since}; it runs again since {back}.",
+        "Nothing: Meta brings what it could not deliver. Where it comes again and again, see what ends it.",
+    ),
     Failure.sender_stopped: Kind(
         "sender", True, "a-sender-is-stopped",
         "The sender {name} is stopped since {since}: nothing goes out from it.",
         "Then go on with: `estafette resume --sender {name}`",
+    ),
+    Failure.sender_unreached: Kind(
+        "sender", True, "meta-is-down-or-slow",
+        "Meta can't be reached since {since}: nothing goes out from the sender {name}.",
+        "Look at Meta's status page, at WHATSAPP_API_URL and at your way out. It is tried again by itself, and nothing"
+        " is lost.",
     ),
     Failure.sender_resting: Kind(
         "sender", True, "bulk-rests",
@@ -183,6 +212,13 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "sender", False, "meta-asks-for-slower-sending",
         "Meta asked the sender {name} for slower sending: {pace} of {ceiling} messages a second.",
         "Nothing: the pace recovers by itself.",
+    ),
+    Failure.sender_taken_over: Kind(
+        "sender", False, "a-process-died-or-there-are-two",
+        "A process that sent for {name} died or was held up; others went on at {since} ({number} in a day). On the"
+        " wire were {messages}: {known} are known by now, {unknown} still unknown.",
+        "Nothing: a status settles what is unknown, else `when_unknown` of the campaign decides. Nobody gets a message"
+        " twice.",
     ),
     Failure.limit_reached: Kind(
         "home", False, "the-messaging-limit-is-used-up",
@@ -225,6 +261,21 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "Somebody in {name} should have entered or moved since {since}, and did not.",
         "`estafette status {name}` says which segment fails, or what else is in the way.",
     ),
+    Failure.campaign_failing: Kind(
+        "campaign", True, "messages-failed",
+        "Most of what {name} sends fails: {number} of the last {of}.",
+        "See the codes and what they ask for; `estafette stop {name}` keeps the others back until it is mended.",
+    ),
+    Failure.messages_refused: Kind(
+        "campaign", False, "messages-failed",
+        "Meta refused messages of {name} within a day: {number} with {code}, {title}.",
+        "They took `on_failure`, and are not tried again.",
+    ),
+    Failure.messages_again: Kind(
+        "campaign", False, "meta-asks-for-slower-sending",
+        "Messages of {name} are tried again: Meta refused {number} for now with {code}, {title}.",
+        "Nothing to do.",
+    ),
     Failure.messages_unknown: Kind(
         "campaign", False, "messages-are-unknown",
         "Of messages nobody can say whether they went out ({number}).",
@@ -235,24 +286,39 @@ KINDS: Final[Mapping[Failure, Kind]] = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something that is wrong now. `about`: the sender, template, pool or campaign that it concerns. `values` fill the
-    kind's sentences: texts, numbers, and times as datetimes. `detail`: what is known of it, in English as it was
-    written. `code`: Meta's, where one brought it about."""
+    """Something that is wrong now, or was and healed. `about`: the sender, template, pool, campaign or address that it
+    concerns. `values` fill the kind's sentences: texts, numbers, and times as datetimes. `detail`: what is known of it,
+    in English as it was written. `code`: Meta's, where one brought it about. `count`: for how many it stands where they
+    are counted."""
 
     kind: Failure
     about: str = ""
     values: Mapping[str, object] = field(default_factory=dict)
     detail: str = ""
     code: int | None = None
+    count: int = 1
 
-    def says(self, what: str, show: Callable[[object], str]) -> str:
-        """A sentence of its kind, filled; `show` writes a number or a time as the reader is used to."""
+    def says(self, what: str, show: Callable[[object], str], title: str | None = None) -> str:
+        """A sentence of its kind, filled; `show` writes a number or a time as the reader is used to, `title` is that of
+        the code where the reader's language has another one."""
         shown = {name: value if isinstance(value, str) else show(value) for name, value in self.values.items()}
-        return what.format(name=self.about, **shown)
+        return what.format(name=self.about, title=title or explain(self.code).title, **shown)
+
+    @property
+    def asks(self) -> str:
+        """What its code means and asks for, in English; nothing where none brought it about."""
+        return explain(self.code).sentence if self.code is not None else ""
 
     @property
     def known(self) -> Kind:
         return KINDS[self.kind]
+
+    @property
+    def entry(self) -> str:
+        """The runbook's entry: its kind's, or what its code asks for where that is what is told."""
+        if self.kind in (Failure.messages_refused, Failure.messages_again):
+            return OF_ACTIONS[explain(self.code).action]
+        return self.known.entry
 
 
 def place(entry: str) -> str:

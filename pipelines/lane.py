@@ -70,8 +70,8 @@ class LaneJob:
 @dataclass
 class LaneReport:
     """What a lane did; read by others while it runs (plain counters, written by the lane alone). `ended` says why it
-    ended; `reached` is False where that was because the Cloud API could not be reached, `slowed` is True where it was
-    because Meta took nothing for a while."""
+    ended; `reached` is False where that was because the Cloud API could not be reached, for `failure`; `slowed` is True
+    where it was because Meta took nothing for a while."""
 
     sender: str
     posted: int = 0
@@ -82,6 +82,7 @@ class LaneReport:
     ended: str = ""
     reached: bool = True
     slowed: bool = False
+    failure: str = ""
     stopped: str | None = None
     codes: dict[int, int] = field(default_factory=dict)
 
@@ -189,7 +190,7 @@ class Lane:
         if self.job.deadline is not None and ran > self.job.deadline:
             return "its time is over, the next lane goes on"
         if self._failing_since is not None and time.monotonic() - self._failing_since > GIVE_UP:
-            self.report.reached = False
+            self.report.reached, self.report.failure = False, self._failure
             return f"the Cloud API can't be reached ({self._failure})"
         if self._slowed_since is not None and time.monotonic() - self._slowed_since > SLOWED:
             self.report.slowed = True

@@ -6,7 +6,7 @@ them. What a lane does is `pipelines.lane`.
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from journey.clock import to_us
@@ -17,6 +17,7 @@ from resources.claim import backlog
 from resources.home import Home
 from resources.ledger import US, holder_name
 from resources.outbox import LANES, lane_name, recover
+from resources.sender_trouble import note_reached, note_unreached, unreached
 
 AGAIN = 30.0
 """Seconds until a lane is started again where the last one could not reach the Cloud API, or Meta took nothing."""
@@ -76,6 +77,8 @@ class Sending:
         self.elsewhere: set[str] = set()
         self._running: dict[str, _Running] = {}
         self._rests_until: dict[str, float] = {}
+        with home.ledger.read() as tx:
+            self._unreached = set(unreached(tx))
 
     def __enter__(self) -> "Sending":
         return self
@@ -168,9 +171,25 @@ class Sending:
             del self._running[name]
             if not running.lane.report.reached or running.lane.report.slowed:
                 self._rests_until[running.lane.job.sender] = time.monotonic() + AGAIN
+        self._note(over.values())
         for running in over.values():
             if running.error:
                 raise running.error[0]
+
+    def _note(self, over: Collection[_Running]) -> None:
+        """Write down where Meta can't be reached, and where it answers again."""
+        failed = {running.lane.job.sender: running.lane.report for running in over if not running.lane.report.reached}
+        reports = [running.lane.report for running in (*self._running.values(), *over)]
+        answered = {one.sender for one in reports if one.reached and (one.accepted or one.refused)}
+        well = (answered & self._unreached) - failed.keys()
+        if not failed and not well:
+            return
+        with self.home.ledger.write() as tx:
+            for name, report in failed.items():
+                note_unreached(tx, name, int(self.home.wall() * US), report.failure)
+            for name in well:
+                note_reached(tx, name)
+        self._unreached = (self._unreached | failed.keys()) - well
 
 
 class Progress:

@@ -16,27 +16,24 @@ import sqlalchemy as sa
 
 from journey.clock import from_us, to_us
 from journey.failures import Failure, Found
-from journey.messaging_limit import NO_LIMIT
 from journey.problems import EstafetteError, ProjectError
-from journey.schedule import due_occurrence
 from resources import hold
 from resources.coupons import left
+from resources.gateways import ended
 from resources.home import Home
-from resources.ledger import PASS, US
+from resources.ledger import US
 from resources.lock_holder import lock_holder
+from resources.pass_trouble import overdue, passes
 from resources.project import Project
-from resources.reached import standings
 from resources.rebuild import damaged
+from resources.refused import refused, tried_again, unknown
+from resources.sender_trouble import healed, sender_trouble
 from resources.settings import load_secrets
 from resources.sharing import sharing
 from resources.tables import campaign as campaigns
-from resources.tables import lease, meta, schedule, template_hold, trouble
-from resources.tables import occurrence as occurrences
+from resources.tables import meta, trouble
 from resources.tables import sender as senders
-from resources.vitals import FAILED, PASSED, note, pace_of
-
-LATE = 600
-"""Seconds after which what is due and not done is told; a campaign of a million people is planned in two minutes."""
+from resources.vitals import note
 
 SILENT = 900
 """Seconds after which a message of which no status came is remarkable; Meta reports `sent` within some."""
@@ -47,19 +44,8 @@ FEW = 3
 REFUSED = "webhooks_refused"  # in `meta`: the last delivery that the gateway refused, and why; JSON, wall
 FORGETTING = "forgetting"  # in `meta`: somebody is being forgotten
 LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
-SET_BACK = 60  # seconds that a pass may have ended in the future: clocks are corrected
 DAY = 86_400
 
-_MOVES = """SELECT c.name, min(p.wake_at) FROM campaign c CROSS JOIN participant p ON p.campaign = c.name
-  WHERE c.live AND c.stopped_at IS NULL AND p.left_at IS NULL AND p.wake_at <= ? GROUP BY 1"""
-_ENTERS = """SELECT c.name, min(COALESCE(o.next_at, o.evaluate_at)) FROM occurrence o
-  JOIN campaign c ON c.name = o.campaign WHERE c.live AND c.stopped_at IS NULL AND o.done_at IS NULL
-  AND COALESCE(o.next_at, o.evaluate_at) <= ? GROUP BY 1"""
-_ASKED = """SELECT c.name, min(r.taken_at) FROM request r JOIN campaign c ON c.name = r.campaign
-  WHERE c.live AND c.stopped_at IS NULL AND r.done_at IS NULL AND r.taken_at <= ? GROUP BY 1"""
-_GOES = """SELECT 1 FROM campaign c CROSS JOIN message m ON m.campaign = c.name JOIN sender s ON s.name = m.sender
-  WHERE c.live AND c.stopped_at IS NULL AND s.stopped_at IS NULL AND m.state = 'planned' AND m.due_at <= ?
-  AND (s.paused_at IS NULL OR m.priority <= 0) AND (m.quiet_at IS NULL OR m.quiet_at > ?) LIMIT 1"""
 _SILENT = """SELECT count(*), min(attempted_at) FROM (SELECT m.attempted_at FROM
   (SELECT name FROM campaign UNION ALL SELECT '') c CROSS JOIN message m ON m.campaign = c.name
   WHERE m.attempted_at > ? AND m.attempted_at <= ? AND m.state = 'accepted' LIMIT 1000)"""
@@ -68,23 +54,26 @@ _INSIDE = "SELECT 1 FROM participant WHERE campaign = ? AND left_at IS NULL LIMI
 
 
 def failures(home: Home, project: Project | None, now: datetime) -> list[Found]:
-    """Everything that is wrong now, in the order of `Failure`. `now`: the campaign's clock (UTC). `project`: its files;
-    None: estafette.yaml can't be used."""
-    found = [*_disk(home), *_secrets(home), *_quarantine(home)]
+    """Everything that is wrong now, and what healed of late, in the order of `Failure`. `now`: the campaign's clock
+    (UTC). `project`: its files; None: estafette.yaml can't be used."""
+    found = [*_disk(home), *_secrets(home), *_quarantine(home), *_gateways(home)]
     if project is None or project.settings_or_none is None:
         project = None
         found.append(Found(Failure.settings_broken))
     found += _lake(home)
-    passes = [*_passes(home, project, now)]
-    found += passes
+    names = _names(home, project)
+    in_passes = [*passes(home, project, names, now)]
+    found += in_passes
+    wall = int(home.wall() * US)
     with home.ledger.read() as tx:
-        found += [*_senders(tx, home), *_limits(tx, now), *_templates(tx), *_webhooks(tx, home, now), *_restore(tx)]
+        found += [*sender_trouble(tx, names, now, wall), *healed(tx, names, wall), *_webhooks(tx, home, now)]
+        found += [*_restore(tx), *_messages(tx, project, names, to_us(now), wall)]
         if tx.execute(meta.select().where(meta.c.name == FORGETTING)).first() is not None:
             found.append(Found(Failure.half_forgotten))
         if project is not None:
             found += [*_campaigns(tx, project), *_coupons(tx, project, now)]
-            if not passes:
-                found += _overdue(tx, to_us(now))
+            if not in_passes:
+                found += overdue(tx, to_us(now))
     if project is not None:
         for name, told in sharing(home, project.settings.senders).items():
             found += [Found(Failure.sender_shared, name, detail=one) for one in told]
@@ -131,6 +120,19 @@ def _writable(path: Path) -> bool:
     return not path.exists() or os.access(path, os.W_OK | os.X_OK)
 
 
+def _gateways(home: Home) -> Iterator[Found]:
+    """Gateways that ended without a word; those of which another took the place are one line."""
+    over = ended(home.paths.data, home.wall())
+    down = {gone.address: gone for gone, heir in over if heir is None}
+    for address, gone in down.items():
+        yield Found(Failure.gateway_down, address, {"since": from_us(int(gone.seen * US))})
+    back = [(gone, heir) for gone, heir in over if heir is not None]
+    if back:
+        one, heir = max(back, key=lambda pair: pair[0].seen)
+        values = {"since": from_us(int(one.seen * US)), "back": from_us(int(heir.began * US)), "number": len(back)}
+        yield Found(Failure.gateway_back, values=values, count=len(back))
+
+
 def _secrets(home: Home) -> Iterator[Found]:
     with suppress(EstafetteError):
         secrets = load_secrets(home.path)  # anew: whoever mends .env sees at once that it is mended
@@ -153,83 +155,6 @@ def _quarantine(home: Home) -> Iterator[Found]:
         rows = int(tx.exec_driver_sql("SELECT count(*) FROM quarantine").scalar_one())
     if rows:
         yield Found(Failure.quarantine, values={"number": rows})
-
-
-# -- passes ----------------------------------------------------------------------------------------------------------
-
-
-def _passes(home: Home, project: Project | None, now: datetime) -> Iterator[Found]:
-    """Whether passes are made, and come to their end."""
-    wall = home.wall()
-    with home.ledger.read() as tx:
-        known = dict(tx.execute(sa.select(meta.c.name, meta.c.value).where(meta.c.name.in_([PASSED, FAILED]))).all())
-        at_work = tx.execute(lease.select().where(lease.c.name == PASS, lease.c.until > int(wall * US))).first()
-        waits = _waits(tx, to_us(now))
-    passed = int(known[PASSED]) if PASSED in known else None
-    if FAILED in known:
-        told = json.loads(known[FAILED])
-        yield Found(Failure.pass_failed, values={"since": from_us(told["at"])}, detail=told["why"])
-    if passed is not None and passed / US > wall + SET_BACK:
-        yield Found(Failure.clock_back, values={"since": from_us(passed)})
-    elif at_work is not None or (passed is not None and passed / US >= wall - LATE):
-        return
-    elif waits or _unread(home, wall) or (project is not None and _is_scheduled(home, project, now)):
-        if passed is None:
-            yield Found(Failure.no_pass_yet)
-        else:
-            yield Found(Failure.no_pass, values={"since": from_us(passed)})
-
-
-def _waits(tx: sa.Connection, now: int) -> bool:
-    """Whether people, entries or messages should have gone on a while ago."""
-    late = now - LATE * US
-    if any(tx.exec_driver_sql(query, (late,)).first() is not None for query in (_MOVES, _ENTERS, _ASKED)):
-        return True
-    return hold.held(tx) is None and tx.exec_driver_sql(_GOES, (late, now)).first() is not None
-
-
-def _unread(home: Home, wall: float) -> bool:
-    """Whether something has lain in the landing zone for a while."""
-    return any(wall - stat.mtime_ns / 1e9 > LATE for stat in home.landing.pending(wall))
-
-
-def _is_scheduled(home: Home, project: Project, now: datetime) -> bool:
-    """Whether an audience's time came a while ago, and no pass has made an occurrence of it."""
-    stopped = home.stopped_campaigns()
-    with home.ledger.read() as tx:
-        since = {(row.campaign, row.entry): row.since for row in tx.execute(sa.select(schedule)).all()}
-        last = {
-            (row.campaign, row.entry): row.name
-            for row in tx.execute(
-                sa.select(occurrences.c.campaign, occurrences.c.entry, occurrences.c.name)
-                .where(~occurrences.c.name.startswith("run "))
-                .order_by(occurrences.c.id)
-            ).all()
-        }
-    for name, campaign in project.live_campaigns().items():
-        for place, entry in campaign.audiences():
-            live_since = since.get((name, place))
-            if entry.when is None or live_since is None or name in stopped:
-                continue
-            due = due_occurrence(
-                entry.when, project.settings.timezone, live_since=from_us(live_since), last=last.get((name, place)),
-                zones=(), now=now,
-            )  # fmt: skip
-            if due is not None and (now - due.evaluate_at).total_seconds() > LATE:
-                return True
-    return False
-
-
-def _overdue(tx: sa.Connection, now: int) -> Iterator[Found]:
-    """Campaigns in which somebody is late although passes are made: a segment fails, mostly."""
-    troubled = set(tx.execute(sa.select(trouble.c.campaign)).scalars())
-    found: dict[str, int] = {}
-    for query in (_MOVES, _ENTERS, _ASKED):
-        for name, since in tx.exec_driver_sql(query, (now - LATE * US,)).all():
-            found[name] = min(int(since), found.get(name, now))
-    for name, since in found.items():
-        if name not in troubled:
-            yield Found(Failure.campaign_overdue, name, {"since": from_us(since)})
 
 
 # -- what comes back -------------------------------------------------------------------------------------------------
@@ -259,40 +184,22 @@ def _newest(folder: Path) -> float:
     return 0.0
 
 
+def _messages(tx: sa.Connection, project: Project | None, names: Sequence[str], now: int, wall: int) -> Iterator[Found]:
+    """What Meta refuses of each campaign's messages, and of which nobody can say whether they went out."""
+    ran = {str(row.name): row for row in tx.execute(sa.select(campaigns)).all()}
+    yield from refused(tx, ran, now)
+    yield from tried_again(tx, names, [name for name, row in ran.items() if row.stopped_at is None], wall)
+    known = project.campaigns if project is not None else {}
+    yield from unknown(tx, {name: one.settings.when_unknown.after for name, one in known.items()}, now)
+
+
 def _restore(tx: sa.Connection) -> Iterator[Found]:
     found = hold.restored(tx)
     if hold.held(tx) is not None and found is not None:
         yield Found(Failure.sends_held, values={"since": from_us(found.at)})
 
 
-# -- senders, templates, campaigns -----------------------------------------------------------------------------------
-
-
-def _senders(tx: sa.Connection, home: Home) -> Iterator[Found]:
-    wall = int(home.wall() * US)
-    for row in tx.execute(sa.select(senders)).all():
-        if row.stopped_at is not None:
-            values = {"since": from_us(row.stopped_at)}
-            yield Found(Failure.sender_stopped, row.name, values, row.stopped_why or "", row.stopped_code)
-        if row.paused_at is not None:
-            values = {"since": from_us(row.paused_at)}
-            yield Found(Failure.sender_resting, row.name, values, row.paused_why or "")
-        pace = pace_of(row, wall)
-        if pace < row.ceiling:
-            told = {"pace": f"{pace:g}", "ceiling": f"{row.ceiling:g}"}
-            yield Found(Failure.sender_slowed, row.name, told)
-
-
-def _limits(tx: sa.Connection, now: datetime) -> Iterator[Found]:
-    for one in standings(tx, to_us(now)):
-        if one.waiting and one.limit not in (None, NO_LIMIT):
-            values = {"people": one.people, "limit": one.limit, "number": one.waiting}
-            yield Found(Failure.limit_reached, values=values)
-
-
-def _templates(tx: sa.Connection) -> Iterator[Found]:
-    for row in tx.execute(sa.select(template_hold).order_by(template_hold.c.name, template_hold.c.language)).all():
-        yield Found(Failure.template_held, f"{row.name} ({row.language})", {"status": row.status}, code=row.code)
+# -- campaigns --------------------------------------------------------------------------------------------------------
 
 
 def _campaigns(tx: sa.Connection, project: Project) -> Iterator[Found]:
@@ -315,6 +222,14 @@ def _coupons(tx: sa.Connection, project: Project, now: datetime) -> Iterator[Fou
     for pool in dict.fromkeys(pool for one in project.live_campaigns().values() for pool in one.pools()):
         if not left(tx, pool, to_us(now)).free:
             yield Found(Failure.coupons_out, pool)
+
+
+def _names(home: Home, project: Project | None) -> list[str]:
+    """The senders that there are: what is left of one that was taken out of the settings concerns nobody."""
+    if project is not None:
+        return list(project.settings.senders)
+    with home.ledger.read() as tx:
+        return list(tx.execute(sa.select(senders.c.name)).scalars())
 
 
 def project_of(home: Home) -> Project | None:

@@ -28,6 +28,7 @@ from resources.ahead import ahead
 from resources.disk_trouble import disk_trouble
 from resources.lock_holder import LockHolder, blocked_by, lock_holder
 from resources.migrations import MIGRATIONS
+from resources.taken_over import GIVEN_BACK, note_taken
 
 BULK = 5_000
 """Rows of a bulk write in one transaction: SQLite's lock is not fair, and a longer hold starves the sender."""
@@ -250,6 +251,8 @@ class Ledger:
                 if row.until > now + int(LONGEST_LEASE * US):
                     self._cut(tx, now)
                 return None
+            if row is not None:
+                note_taken(tx, row, now)
             token = 1 if row is None else row.token + 1
             values = {"holder": holder, "token": token, "until": now + int(seconds * US), "note": note}
             if row is None:
@@ -268,12 +271,14 @@ class Ledger:
 
     def release(self, lease: Lease, *, after: float = 0.0) -> None:
         """Give a lease back, `after` so many seconds; quiet when it has passed on already."""
-        until = int((self.wall() + after) * US) if after > 0 else 0
+        values: dict[str, Any] = {"until": 0}
+        if after > 0:
+            values = {"until": int((self.wall() + after) * US), "note": GIVEN_BACK}
         with self.write() as tx:
             tx.execute(
                 tables.lease.update()
                 .where(tables.lease.c.name == lease.name, tables.lease.c.token == lease.token)
-                .values(until=until)
+                .values(**values)
             )
 
     def leases(self) -> list[LeaseRow]:

@@ -22,6 +22,7 @@ from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
+from resources.taken_over import note_lost
 
 RETRY_SECONDS = (2.0, 10.0, 40.0)
 """Waits (wall) before a message that met a fault of Meta's is tried again; after the last it fails with the code."""
@@ -73,6 +74,10 @@ _UNKNOWN = "UPDATE message SET state = 'unknown', error_code = ?, error_title = 
 _LATER = """UPDATE message SET state = 'planned', attempted_at = NULL, attempted_wall = NULL, lane = NULL,
   tries = tries + ?, pair_tries = pair_tries + ?,
   not_before = ?, error_code = ?, error_title = ? WHERE id = ? AND state = 'attempted'"""
+
+_LOST = """UPDATE message SET state = 'unknown', error_title = 'the sender stopped before the answer' WHERE id IN (
+  SELECT m.id FROM message m LEFT JOIN lease l ON l.name || '#' || l.token = m.lane AND l.until > ?
+  WHERE m.state IN ('attempted', 'unknown') AND m.state = 'attempted' AND l.name IS NULL) RETURNING id, lane"""
 
 
 def lane_name(sender: str, share: int, shares: int) -> str:
@@ -266,13 +271,9 @@ def _hold_templates(tx: sa.Connection, ids: Sequence[int], status: str, code: in
 def recover(ledger: Ledger, wall: int, now: int, lease: Lease | None = None) -> int:
     """Stamped messages of lanes that are gone become unknown: nobody can say whether they left. Gives how many."""
     with ledger.write(lease) as tx:
-        rows = tx.exec_driver_sql(
-            "UPDATE message SET state = 'unknown', error_title = 'the sender stopped before the answer' WHERE id IN ("
-            " SELECT m.id FROM message m LEFT JOIN lease l ON l.name || '#' || l.token = m.lane AND l.until > ?"
-            " WHERE m.state IN ('attempted', 'unknown') AND m.state = 'attempted' AND l.name IS NULL) RETURNING id",
-            (wall,),
-        ).all()
+        rows = tx.exec_driver_sql(_LOST, (wall,)).all()
         ids = [int(row.id) for row in rows]
+        note_lost(tx, [(int(row.id), row.lane) for row in rows], wall)
         statuses.wake(tx, ids, now)
         mark_dirty(tx, "message", ids)
     return len(ids)

@@ -2,6 +2,7 @@
 entry in the runbook."""
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -28,12 +29,15 @@ from journey.problems import EstafetteError
 from journey.words import EntryOutcome, Held, LeaveReason, SkipReason
 from pipelines.audiences import add_occurrence
 from pipelines.run import run_pass
+from pipelines.sending import recover_lost
 from resources.definitions import _look_over
 from resources.failures import failures, note_refused
+from resources.gateways import FOLDER
 from resources.hold import Restored, begin
 from resources.ledger import US
 from resources.lock_holder import LockHolder
 from resources.outbox import Outbox, Settled
+from resources.sender_trouble import note_unreached
 from resources.sharing import OFTEN
 from resources.vitals import FAILED, PASSED, note, note_pass, vitals
 from tests.gateway.pages import browsing, make_user
@@ -132,7 +136,20 @@ def wreck(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     passes(stage, ago=3_600)
     with stage.home.ledger.write() as tx:
         note(tx, FAILED, json.dumps({"at": int(time.time() * US), "why": "the pass tripped"}))
+    gateway(stage, "http://127.0.0.1:8000")
     return stage
+
+
+def gateway(stage: Stage, address: str, *, alive: bool = False) -> None:
+    """A gateway that ended without a word a minute ago, or one that lives."""
+    folder = stage.path / "data" / FOLDER
+    folder.mkdir(exist_ok=True)
+    file = folder / f"here-{len(list(folder.iterdir()))}.json"
+    file.write_text(json.dumps({"address": address, "began": time.time() - 3_600 * (not alive)}))
+    if alive:
+        fcntl.flock(os.open(file, os.O_RDONLY), fcntl.LOCK_EX)  # as long as the tests
+    else:
+        os.utime(file, (time.time() - 60, time.time() - 60))
 
 
 def sends(stage: Stage, sender: str, outcome: Any) -> None:
@@ -163,6 +180,47 @@ def set_back(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     publish(stage)
     passes(stage, ago=-7_200)
     return stage
+
+
+def refusing(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Meta refuses what one campaign sends, asks another one for patience, and then can't be reached at all."""
+    stage = well(make_home, campaigns=[OFFER, campaign("patient")], contacts=30)
+    stage.run()
+    stage.send(refused(131047))
+    stage.run("patient")
+    with stage.home.ledger.write() as tx:
+        note_unreached(tx, "main", int(time.time() * US), "Connect call failed")
+    stage.send(refused(131056))
+    publish(stage)
+    passes(stage)
+    return stage
+
+
+def healed(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A pass and a lane were killed, and others went on; so did a gateway."""
+    stage = well(make_home)
+    stage.wall = time.time()  # as the doors have it
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE lease SET until = 1, holder = 'here:4711:a' WHERE name = 'pass'")
+    stage.lease = stage.home.ledger.take("pass", "here:4712:b", seconds=1e9)  # type: ignore[assignment]
+    stage.run()
+    dies(stage)
+    stage.status(1, "delivered").turn()
+    publish(stage)
+    passes(stage)
+    gateway(stage, "http://127.0.0.1:8000")
+    gateway(stage, "http://127.0.0.1:8000", alive=True)
+    return stage
+
+
+def dies(stage: Stage) -> None:
+    """A lane is killed with messages on the wire, and another one takes over."""
+    lease = stage.home.ledger.take("send:main:0/1", "here:4713:c")
+    claimed = Outbox(stage.home.ledger, lease, "main", 0, 1, 80.0).turn([], 10, stage.us, int(stage.wall * US)).claimed
+    assert claimed
+    stage.wall += 60
+    stage.home.ledger.release(stage.home.ledger.take("send:main:0/1", "here:4714:d"))
+    assert recover_lost(stage.home) == len(claimed)
 
 
 def overdue(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
@@ -198,6 +256,15 @@ HOMES: dict[Callable[..., Stage], dict[Failure, str]] = {
         Failure.sender_shared: "paused", Failure.sender_slowed: "slow",
         Failure.template_held: "paused", Failure.coupons_out: "vouchers", Failure.campaign_trouble: "vouchers",
         Failure.campaign_holes: "broken", Failure.campaign_stopped: "halted", Failure.campaign_stranded: "gone",
+        Failure.gateway_down: "offer",
+    },
+    refusing: {
+        Failure.sender_unreached: "offer", Failure.messages_refused: "offer", Failure.campaign_failing: "offer",
+        Failure.messages_again: "patient",
+    },
+    healed: {
+        Failure.pass_taken_over: "offer", Failure.sender_taken_over: "offer", Failure.gateway_back: "offer",
+        Failure.messages_unknown: "offer",
     },
     first_of_all: {Failure.no_pass_yet: "offer", Failure.disk_full: "offer"},
     set_back: {Failure.clock_back: "offer", Failure.messages_unknown: "offer", Failure.limit_reached: "offer"},
@@ -271,8 +338,9 @@ def test_what_goes_wrong_shows_on_the_page_in_status_and_in_metrics(
             assert "estafette.yaml est inutilisable" in french
             continue
         [told, *_] = [one for one in shown.status if one["failure"] == kind]
-        assert told["what"] and told["mend"] and told["runbook"] == f"{RUNBOOK}#{KINDS[kind].entry}"
-        assert f"/runbook#{KINDS[kind].entry}" in english and f"/runbook#{KINDS[kind].entry}" in french
+        assert told["what"] and told["mend"] and told["runbook"].startswith(f"{RUNBOOK}#")
+        assert told["runbook"].partition("#")[2] in anchors(RUNBOOK_TEXT)
+        assert all(f"/runbook#{told['runbook'].partition('#')[2]}" in page for page in (english, french))
         if kind in OWN_BOX:
             assert OWN_BOX[kind] in plain(english)
             continue
