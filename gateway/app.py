@@ -127,14 +127,15 @@ class Server(uvicorn.Server):
     """uvicorn's server; at its end it waits for no stream, and calls `over`: after a SIGTERM nothing else is done,
     because uvicorn passes the signal on."""
 
-    def __init__(self, config: uvicorn.Config, watch: Watch, over: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, watch: Watch, over: Callable[[], None] | None = None) -> None:
         super().__init__(config)
         self._watch, self._over = watch, over
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._watch.end()
         await super().shutdown(sockets)
-        self._over()
+        if self._over is not None:
+            self._over()
 
 
 def config(app: FastAPI, proxies: Sequence[str] = ()) -> uvicorn.Config:

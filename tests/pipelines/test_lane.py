@@ -325,6 +325,7 @@ def test_a_lane_that_slept_past_its_lease_posts_nothing_more(tmp_path: Path, box
         wait_for(lambda: len(box.messages(bodies=False)) >= 20)
         stop_between_transactions(sleeper.pid, home)
         jump.write_text("40")  # seconds that the machine slept, for every clock on the wall
+        time.sleep(0.5)  # what was on the wire arrives
         before = len(box.messages(bodies=False))
         opened = open_home(home)
         opened.ledger.wall = lambda: time.time() + 40
