@@ -319,16 +319,20 @@ def _seen(home: Home) -> Iterator[Line]:
         if one.kind in TOLD_HERE:
             level: Level = "FAIL" if one.known.grave else "warn"
             found = one.says(one.known.what, show.cell) + (f" {one.detail}" if one.detail else "")
-            yield Line(TOLD_HERE[one.kind], level, found, one.known.mend, place(one.known.entry))
+            yield Line(TOLD_HERE[one.kind], level, found, one.says(one.known.mend, show.cell), place(one.entry))
 
 
 TOLD_HERE = {
     Failure.pass_failed: "passes",
     Failure.no_pass_yet: "passes",
     Failure.no_pass: "passes",
+    Failure.work_dropped: "passes",
+    Failure.gateway_down: "gateway",
     Failure.clock_back: "clock",
     Failure.webhooks_refused: "webhooks",
     Failure.no_webhooks: "webhooks",
+    Failure.sender_unreached: "sending",
+    Failure.campaign_failing: "messages",
 }
 """What no other look finds, and how the line is called."""
 

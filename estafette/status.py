@@ -167,7 +167,7 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
     if found["blocked"] is not None:
         console.print(f"Blocked: {found['blocked']['message']}.", style="red", soft_wrap=True)
         console.print(f"  {found['blocked']['mend']}.", style="red", soft_wrap=True)
-    for one in found["failures"]:
+    for one in sorted(found["failures"], key=lambda one: not one["grave"]):
         if one["failure"] not in TOLD_ELSEWHERE:
             style = "red" if one["grave"] else "yellow"
             about = f"{one['about']}: " if one["failure"] == Failure.messages_unknown and one["about"] else ""

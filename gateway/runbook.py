@@ -17,7 +17,8 @@ from journey.failures import RUNBOOK
 
 ROOT = Path(__file__).parent.parent
 _HEADING = re.compile(r"^(#{2,3}) (.+)$")
-_LINK = re.compile(r'<a href="[a-z-]+\.(?:md|yaml)[^"]*">(.*?)</a>')
+_LINK = re.compile(r'(\()?<a href="([a-z-]+\.(?:md|yaml))[^"]*">(.*?)</a>(\))?')
+_SHORT = re.compile(r"<code>([^<]{1,24})</code>")
 
 
 def runbook_routes() -> APIRouter:
@@ -44,10 +45,17 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
 
 
+def _named(link: re.Match[str]) -> str:
+    """A link to another page of the docs as text with the page's file; in brackets of its own, the file alone."""
+    opened, file, text, closed = link.groups()
+    place = f"<code>docs/{file}</code>"
+    return f"({place})" if opened and closed else f"{opened or ''}{text} ({place}){closed or ''}"
+
+
 @lru_cache(1)
 def shown() -> Markup | None:
-    """The runbook as HTML; None where the repository's docs are not installed. Links to other pages are text: those are
-    not served."""
+    """The runbook as HTML; None where the repository's docs are not installed. Links to other pages name their file:
+    those are not served."""
     from markdown_it import MarkdownIt
 
     try:
@@ -61,5 +69,5 @@ def shown() -> Markup | None:
         if token.type == "heading_open" and token.tag in ("h2", "h3"):
             token.attrSet("id", next(names))
     html = reader.renderer.render(tokens, reader.options, {})
-    html = _LINK.sub(r"\1", html)
+    html = _SHORT.sub(r'<code class="whole">\1</code>', _LINK.sub(_named, html))
     return Markup(html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>"))  # noqa: S704 - our own file

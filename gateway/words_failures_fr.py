@@ -47,6 +47,12 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         "Du travail attend, et aucun passage n’est arrivé à son terme depuis le {since}.",
         "Voyez si le démon de Dagster tourne, ou cron avec `estafette tick` ; à la main, il dit ce qui gêne.",
     ),
+    Failure.work_dropped: (
+        "Un processus est mort ou suspendu, son bail a pris fin le {since}, et nul n’a continué son travail ({number}"
+        " messages en route).",
+        "Voyez si le démon de Dagster tourne, ou cron avec `estafette tick` : le prochain passage continue, et rien"
+        " n’est perdu.",
+    ),
     Failure.gateway_down: (
         "La passerelle à {name} s’est éteinte sans un mot après le {since} : aucun webhook n’est pris, aucune page"
         " montrée.",
@@ -91,13 +97,14 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         "Tout le reste continue, et un nouvel essai a lieu chaque minute. Le journal du passage en dit plus.",
     ),
     Failure.pass_taken_over: (
-        "Un processus qui faisait un passage est mort ou a été suspendu ; un autre a continué le {since} ({number} en"
-        " un jour).",
+        "Un processus qui faisait un passage est mort ou a été suspendu, et un autre a continué : {number} en un jour,"
+        " le dernier le {since}.",
         "Rien à faire : ce qu’il n’a pas fait, le suivant l’a fait. Si cela revient sans cesse, voyez ce qui y met"
         " fin.",
     ),
     Failure.gateway_back: (
-        "La passerelle s’est éteinte sans un mot après le {since} ; elle tourne de nouveau depuis le {back}.",
+        "La passerelle s’est éteinte sans un mot, et tourne de nouveau : {number} en un jour, la dernière fois après le"
+        " {since}.",
         "Rien à faire : Meta apporte ce qu’il n’a pu livrer. Si cela revient sans cesse, voyez ce qui y met fin.",
     ),
     Failure.sender_stopped: (
@@ -125,8 +132,8 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         "Rien à faire : la cadence revient d’elle-même.",
     ),
     Failure.sender_taken_over: (
-        "Un processus qui envoyait pour {name} est mort ou a été suspendu ; d’autres ont continué le {since} ({number}"
-        " en un jour). Messages en route alors : {messages} ; connus depuis : {known} ; toujours inconnus : {unknown}.",
+        "Un processus qui envoyait pour {name} est mort ou a été suspendu, et d’autres ont continué : {number} en un"
+        " jour, le dernier le {since}. Il a laissé {messages} messages inconnus, dont {known} sont connus depuis.",
         "Rien à faire : un accusé dira ce qui est inconnu, sinon `when_unknown` de la campagne décide. Personne ne"
         " reçoit de message deux fois.",
     ),

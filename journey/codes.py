@@ -44,6 +44,7 @@ class Code:
 # Codes that other rooms look for by number.
 NOT_THERE = 33  # also as the subcode of 100: what is addressed does not exist, or may not be seen
 UNDELIVERABLE = 131026  # the phone is remembered: skip `invalid_phone` from now on
+SEE_DETAILS = "See the details."  # where a sentence ends so, Meta's own words say what to mend
 MARKETING_CAP = 131049
 MARKETING_STOPPED = 131050
 

@@ -17,7 +17,7 @@ RUNBOOK: Final = "docs/when-something-goes-wrong.md"
 
 
 class Failure(StrEnum):
-    """The kinds, in the order in which they are shown: what concerns everything first."""
+    """The kinds, in the order in which they are shown: what concerns everything first, what healed last."""
 
     settings_broken = "settings_broken"
     disk_full = "disk_full"
@@ -30,6 +30,7 @@ class Failure(StrEnum):
     no_pass_yet = "no_pass_yet"  # noqa: S105
     no_pass = "no_pass"  # noqa: S105
     gateway_down = "gateway_down"
+    work_dropped = "work_dropped"
     clock_back = "clock_back"
     token_missing = "token_missing"  # noqa: S105
     app_secret_missing = "app_secret_missing"  # noqa: S105
@@ -39,14 +40,11 @@ class Failure(StrEnum):
     not_published = "not_published"
     quarantine = "quarantine"
     inbox_trouble = "inbox_trouble"
-    pass_taken_over = "pass_taken_over"  # noqa: S105
-    gateway_back = "gateway_back"
     sender_stopped = "sender_stopped"
     sender_unreached = "sender_unreached"
     sender_resting = "sender_resting"
     sender_shared = "sender_shared"
     sender_slowed = "sender_slowed"
-    sender_taken_over = "sender_taken_over"
     limit_reached = "limit_reached"
     template_held = "template_held"
     coupons_out = "coupons_out"
@@ -59,6 +57,9 @@ class Failure(StrEnum):
     messages_refused = "messages_refused"
     messages_again = "messages_again"
     messages_unknown = "messages_unknown"
+    pass_taken_over = "pass_taken_over"  # noqa: S105
+    sender_taken_over = "sender_taken_over"
+    gateway_back = "gateway_back"
 
 
 Concerns = Literal["home", "sender", "template", "pool", "campaign"]
@@ -125,6 +126,12 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "There is work waiting, and no pass has come to its end since {since}.",
         "See that Dagster's daemon runs, or cron with `estafette tick`; by hand, it says what is in the way.",
     ),
+    Failure.work_dropped: Kind(
+        "home", True, "a-process-died-or-there-are-two",
+        "A process died or is held up, its lease ran out at {since}, and nobody has gone on with its work ({number}"
+        " messages on the wire).",
+        "See that Dagster's daemon runs, or cron with `estafette tick`: the next pass goes on, and nothing is lost.",
+    ),
     Failure.gateway_down: Kind(
         "home", True, "the-gateway-is-down",
         "The gateway at {name} ended without a word after {since}: no webhook is taken, and no page is shown.",
@@ -177,12 +184,13 @@ KINDS: Final[Mapping[Failure, Kind]] = {
     ),
     Failure.pass_taken_over: Kind(
         "home", False, "a-process-died-or-there-are-two",
-        "A process that made a pass died or was held up; another went on at {since} ({number} in a day).",
+        "A process that made a pass died or was held up, and another went on: {number} within a day, the last at"
+        " {since}.",
         "Nothing: what it did not do, the next one did. Where it comes again and again, see what ends it.",
     ),
     Failure.gateway_back: Kind(
         "home", False, "the-gateway-is-down",
-        "The gateway ended without a word after {since}; it runs again since {back}.",
+        "The gateway ended without a word, and runs again: {number} within a day, the last after {since}.",
         "Nothing: Meta brings what it could not deliver. Where it comes again and again, see what ends it.",
     ),
     Failure.sender_stopped: Kind(
@@ -215,8 +223,8 @@ KINDS: Final[Mapping[Failure, Kind]] = {
     ),
     Failure.sender_taken_over: Kind(
         "sender", False, "a-process-died-or-there-are-two",
-        "A process that sent for {name} died or was held up; others went on at {since} ({number} in a day). On the"
-        " wire were {messages}: {known} are known by now, {unknown} still unknown.",
+        "A process that sent for {name} died or was held up, and others went on: {number} within a day, the last at"
+        " {since}. It left {messages} messages unknown, of which {known} are known by now.",
         "Nothing: a status settles what is unknown, else `when_unknown` of the campaign decides. Nobody gets a message"
         " twice.",
     ),

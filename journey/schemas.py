@@ -192,7 +192,11 @@ MESSAGES = _table(
     ("read_at", TIME, "Meta's time of the status read; null: not read, or the person hides it."),
     ("failed_at", TIME, "When it was refused, or Meta's time of the status failed; null: neither."),
     ("error_code", BIGINT, "Meta's error code; null: none, or it was delivered after all."),
-    ("error_title", TEXT, "What the error is called; null: none."),
+    (
+        "error_title",
+        TEXT,
+        "What the error is called, with Meta's words where the code does not say enough; null: none.",
+    ),
     ("wamid", TEXT, "Meta's id of the message; null until it is known."),
     ("body", JSON, "The request body for the Cloud API as rendered; null where its file was lost."),
     ("author", TEXT, "Who wrote it in the inbox; null: a campaign."),

@@ -126,10 +126,10 @@ def _gateways(home: Home) -> Iterator[Found]:
     down = {gone.address: gone for gone, heir in over if heir is None}
     for address, gone in down.items():
         yield Found(Failure.gateway_down, address, {"since": from_us(int(gone.seen * US))})
-    back = [(gone, heir) for gone, heir in over if heir is not None]
+    back = [gone for gone, heir in over if heir is not None]
     if back:
-        one, heir = max(back, key=lambda pair: pair[0].seen)
-        values = {"since": from_us(int(one.seen * US)), "back": from_us(int(heir.began * US)), "number": len(back)}
+        last = max(gone.seen for gone in back)
+        values = {"since": from_us(int(last * US)), "number": len(back)}
         yield Found(Failure.gateway_back, values=values, count=len(back))
 
 

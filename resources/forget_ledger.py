@@ -120,8 +120,9 @@ class Eraser:
         ]
         tx.exec_driver_sql(
             "UPDATE message SET contact_id = ?, phone = '', share = 0, uid = ?, wamid = ?, body_file = NULL,"
-            " body_row = NULL WHERE id = ?",
-            values,
+            " body_row = NULL, error_title = CASE WHEN instr(error_title, ': ') > 0"
+            " THEN substr(error_title, 1, instr(error_title, ': ') - 1) ELSE error_title END WHERE id = ?",
+            values,  # Meta's words about an error may repeat what it was sent
         )
         tx.execute(link.delete().where(link.c.message_id.in_(ids)))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from journey.codes import MARKETING_STOPPED, UNDELIVERABLE, Action
+from journey.codes import MARKETING_STOPPED, SEE_DETAILS, UNDELIVERABLE, Action, explain
 from journey.outcome import Outcome
 from journey.pacing import faster, slowed_below, slower
 from journey.words import SkipReason
@@ -34,6 +34,8 @@ PAIR_SECONDS = (6.0, 6.0, 16.0, 64.0, 256.0)
 """131056: waits (wall) for that person. Meta asks for 4^n seconds, and takes one message in six from the same number: a
 try that comes sooner is refused for certain. The last holds for all that follow, because the message expires by
 itself."""
+
+LONGEST_DETAILS = 300  # characters of Meta's words that are kept with a message
 
 LANES = "send:"
 """What the leases of lanes begin with."""
@@ -186,7 +188,7 @@ def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int,
 def _fail(tx: sa.Connection, outcomes: Sequence[tuple[int, Outcome]], now: int) -> None:
     """Refused outright. What was unknown before may have gone out all the same, and keeps its coupon code."""
     certain = select_in(tx, "SELECT id FROM message WHERE state = 'attempted' AND id IN :ids", [i for i, _ in outcomes])
-    tx.exec_driver_sql(_FAIL, [(now, o.code, o.title, i) for i, o in outcomes])
+    tx.exec_driver_sql(_FAIL, [(now, o.code, _told(o), i) for i, o in outcomes])
     coupons.give_back(tx, [int(row.id) for row in certain])
 
 
@@ -217,6 +219,13 @@ def _try_again(
     return [i for i, _ in over]
 
 
+def _told(outcome: Outcome) -> str | None:
+    """The title of a refusal, with Meta's own words where the code alone does not say what to mend."""
+    if outcome.details and SEE_DETAILS in explain(outcome.code).sentence:
+        return f"{outcome.title}: {outcome.details[:LONGEST_DETAILS]}"
+    return outcome.title
+
+
 def _wait(seconds: float, outcome: Outcome) -> int:
     """Microseconds until a message is tried again: ours, or what Meta's answer asks for where that is longer."""
     return int(max(seconds, min(outcome.wait or 0.0, LONGEST_WAIT)) * US)
@@ -236,7 +245,7 @@ def _slow_down(tx: sa.Connection, sender: str, ids: Sequence[int], now: int, wal
 
 
 def _stop_sender(tx: sa.Connection, sender: str, outcome: Outcome, now: int) -> None:
-    why = f"{outcome.code} {outcome.title}: {outcome.details or ''}".strip().rstrip(":")
+    why = f"{outcome.code} {outcome.title}: {outcome.details or ''}".rstrip(": .")  # it stands within sentences
     tx.execute(
         senders.update()
         .where(senders.c.name == sender, senders.c.stopped_at.is_(None))

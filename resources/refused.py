@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from journey.codes import Action, explain
+from journey.codes import SEE_DETAILS, Action, explain
 from journey.failures import Failure, Found
 from resources.ledger import US
 
@@ -22,9 +22,10 @@ ASKED = 600  # seconds for which a refusal that is no failure is news
 AGAIN = frozenset({Action.retry_soon, Action.slow_down, Action.pair_slow})
 
 # Written so that the rows come by the index from the newest on, and the reading ends at the limit.
-_FAILED = """SELECT error_code, count(*) FROM (SELECT error_code FROM message INDEXED BY message_failed
+_FAILED = """SELECT error_code, count(*) AS number, error_title, max(attempted_at) FROM (
+  SELECT error_code, error_title, attempted_at FROM message INDEXED BY message_failed
   WHERE state = 'failed' AND campaign = ? AND attempted_at > ? ORDER BY attempted_at DESC LIMIT ?)
-  GROUP BY 1 ORDER BY 2 DESC, 1"""
+  GROUP BY 1 ORDER BY 2 DESC, 1"""  # SQLite gives the title of the row that has the maximum
 _NEWEST = """SELECT count(*), COALESCE(sum(state = 'failed'), 0) FROM (SELECT state FROM message
   INDEXED BY message_attempts WHERE campaign = ? AND attempted_at > ? ORDER BY attempted_at DESC LIMIT ?)"""
 _AGAIN = """SELECT error_code, count(*) FROM (SELECT error_code, not_before FROM message INDEXED BY message_queue
@@ -40,13 +41,13 @@ def refused(tx: sa.Connection, campaigns: Iterable[str], now: int) -> Iterator[F
     since = now - DAY // timedelta(microseconds=1)
     for name in campaigns:
         rows = tx.exec_driver_sql(_FAILED, (name, since, MOST)).all()
-        whole = sum(int(number) for _, number in rows) < MOST
+        whole = sum(int(row.number) for row in rows) < MOST
         if rows:
             attempts, failed = tx.exec_driver_sql(_NEWEST, (name, since, NEWEST)).one()
             if attempts >= ENOUGH and 2 * failed > attempts:
                 yield Found(Failure.campaign_failing, name, {"number": int(failed), "of": int(attempts)})
-        for code, number in [row for row in rows if row[0] is not None][:MOST_CODES]:  # else nobody refused it
-            yield _of_code(Failure.messages_refused, name, int(code), int(number), whole)
+        for row in [row for row in rows if row.error_code is not None][:MOST_CODES]:  # else nobody refused it
+            yield _of_code(Failure.messages_refused, name, int(row.error_code), int(row.number), whole, row.error_title)
 
 
 def tried_again(tx: sa.Connection, senders: Sequence[str], campaigns: Iterable[str], wall: int) -> Iterator[Found]:
@@ -73,9 +74,13 @@ def unknown(tx: sa.Connection, waits: Mapping[str, timedelta], now: int) -> Iter
     for name, by_title in found.items():
         number = sum(by_title.values())
         why = ", ".join(f"{title} ({many:,})" for title, many in sorted(by_title.items()) if title)
-        yield Found(Failure.messages_unknown, name, {"number": number}, f"{why}." if why else "", count=number)
+        detail = f"{why[:1].upper()}{why[1:]}." if why else ""
+        yield Found(Failure.messages_unknown, name, {"number": number}, detail, count=number)
 
 
-def _of_code(kind: Failure, campaign: str, code: int, number: int, whole: bool) -> Found:
+def _of_code(kind: Failure, campaign: str, code: int, number: int, whole: bool, title: str | None = None) -> Found:
+    known = explain(code)
     values = {"number": number if whole else f"{number:,}+", "code": str(code)}
-    return Found(kind, campaign, values, code=code, count=number)
+    details = (title or "").removeprefix(f"{known.title}: ") if SEE_DETAILS in known.sentence else ""
+    told = details if details and details != title else ""
+    return Found(kind, campaign, values, told and f"The last: {told}", code, number)

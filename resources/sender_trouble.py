@@ -17,7 +17,7 @@ from journey.messaging_limit import NO_LIMIT
 from resources.reached import standings
 from resources.tables import meta, template_hold
 from resources.tables import sender as senders
-from resources.taken_over import became, gone
+from resources.taken_over import became, dropped, gone
 from resources.vitals import note, pace_of
 
 UNREACHED = "unreached:"  # in `meta`, with the sender's name: since when Meta can't be reached, and why; JSON, wall
@@ -33,7 +33,12 @@ def sender_trouble(tx: sa.Connection, names: Collection[str], now: datetime, wal
 
 
 def healed(tx: sa.Connection, names: Collection[str], wall: int) -> Iterator[Found]:
-    """Processes that died or were held up within a day, of passes and of these senders; others went on."""
+    """Processes that died or were held up: with whose work nobody has gone on yet; then those within a day, of passes
+    and of these senders, with whose work others did."""
+    left = dropped(tx, wall)
+    if left is not None:
+        values = {"since": from_us(left[0].at), "number": left[1]}
+        yield Found(Failure.work_dropped, values=values, detail=_who(left[0].holder))
     known = gone(tx, wall)
     passes = [one for one in known if one.sender is None]
     if passes:
@@ -44,7 +49,7 @@ def healed(tx: sa.Connection, names: Collection[str], wall: int) -> Iterator[Fou
         if lanes:
             on_the_wire = [number for one in lanes for number in one.messages]
             settled, unknown = became(tx, on_the_wire)
-            told = {"messages": settled + unknown, "known": settled, "unknown": unknown}
+            told = {"messages": settled + unknown, "known": settled}
             values = {"since": from_us(lanes[-1].at), "number": len(lanes), **told}
             yield Found(Failure.sender_taken_over, name, values, _who(lanes[-1].holder), count=len(lanes))
 

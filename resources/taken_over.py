@@ -21,6 +21,10 @@ PASS, LANES = "pass", "send:"  # the leases under which work is done
 DAY = 86_400 * 1_000_000  # microseconds
 MOST, MOST_MESSAGES = 50, 2_000  # processes, and messages of each, that are kept
 
+PATIENCE = 30_000_000  # microseconds after which somebody should have gone on: a pass looks each second
+_ON_THE_WIRE = """SELECT lane, count(*) AS number FROM message INDEXED BY message_in_flight
+  WHERE state IN ('attempted', 'unknown') AND state = 'attempted' AND lane IS NOT NULL GROUP BY 1"""
+
 
 @dataclass(frozen=True, slots=True)
 class Gone:
@@ -64,6 +68,23 @@ def note_lost(tx: sa.Connection, lost: Iterable[tuple[int, str | None]], wall: i
 def gone(tx: sa.Connection, wall: int) -> list[Gone]:
     """Those of the last day, in the order in which others went on."""
     return sorted(_known(tx, wall).values(), key=lambda one: one.at)
+
+
+def dropped(tx: sa.Connection, wall: int) -> tuple[Gone, int] | None:
+    """A process that gave its lease back to nobody, `at` when that ran out, with whose work nobody has gone on since;
+    and how many messages are on the wire under leases that ran out. None: there is none."""
+    over = tx.execute(
+        sa.select(lease)
+        .where(lease.c.until > 0, lease.c.until < wall - PATIENCE, sa.func.coalesce(lease.c.note, "") != GIVEN_BACK)
+        .order_by(lease.c.until)
+    ).all()
+    lanes = {f"{row.name}#{row.token}": row for row in over if row.name.startswith(LANES)}
+    on_the_wire = {str(row.lane): int(row.number) for row in tx.exec_driver_sql(_ON_THE_WIRE).all()} if lanes else {}
+    found = [row for row in over if row.name == PASS or f"{row.name}#{row.token}" in on_the_wire]
+    if not found:
+        return None
+    number = sum(number for lane, number in on_the_wire.items() if lane in lanes)
+    return Gone(found[0].name, found[0].holder, int(found[0].until)), number
 
 
 def became(tx: sa.Connection, ids: Sequence[int]) -> tuple[int, int]:

@@ -136,6 +136,7 @@ def wreck(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     passes(stage, ago=3_600)
     with stage.home.ledger.write() as tx:
         note(tx, FAILED, json.dumps({"at": int(time.time() * US), "why": "the pass tripped"}))
+        tx.exec_driver_sql("UPDATE lease SET until = ? WHERE name = 'pass'", (int((time.time() - 90) * US),))
     gateway(stage, "http://127.0.0.1:8000")
     return stage
 
@@ -256,7 +257,7 @@ HOMES: dict[Callable[..., Stage], dict[Failure, str]] = {
         Failure.sender_shared: "paused", Failure.sender_slowed: "slow",
         Failure.template_held: "paused", Failure.coupons_out: "vouchers", Failure.campaign_trouble: "vouchers",
         Failure.campaign_holes: "broken", Failure.campaign_stopped: "halted", Failure.campaign_stranded: "gone",
-        Failure.gateway_down: "offer",
+        Failure.gateway_down: "offer", Failure.work_dropped: "offer",
     },
     refusing: {
         Failure.sender_unreached: "offer", Failure.messages_refused: "offer", Failure.campaign_failing: "offer",
