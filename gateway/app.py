@@ -6,7 +6,6 @@ more `include_router`.
 
 import asyncio
 import contextlib
-import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -41,6 +40,7 @@ from gateway.store import Store
 from gateway.webhooks import Deliveries, handshake_routes
 from journey.problems import EstafetteError
 from resources.gateways import at_work
+from resources.unswept import unswept
 
 GRACE = 10  # seconds that requests under way have at the end
 KEEP_ALIVE = 75
@@ -116,9 +116,9 @@ def serve(
             ready(address(listening))
         there.enter_context(at_work(home / "data", address(listening)))
         server = Server(config(app, proxies), app.state.watch, there.close)
-        gc.freeze()  # a full collection looks at all that was imported: 100 ms in which nobody is answered
         try:
-            server.run(sockets=[listening])
+            with unswept():
+                server.run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn has ended in good order, and passes the signal on
             return
 

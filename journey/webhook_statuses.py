@@ -44,15 +44,14 @@ class Statuses:
 
     def frame(self) -> pl.DataFrame:
         """All of them (`webhook_shapes.STATUSES`), in their order."""
-        found = self._found
-        lines, received, wabas, numbers = zip(*self._wheres, strict=True) if found else ((), (), (), ())
+        found, wheres = self._found, self._wheres
         errors = [error(one.errors) if one.errors else _NO_ERROR for one in found]
         pricing = [one.pricing or _NO_PRICING for one in found]
         columns: dict[str, Sequence[Any]] = {
-            "line": lines,
-            "received_at": received,
-            "waba_id": wabas,
-            "phone_number_id": numbers,
+            "line": [one[0] for one in wheres],
+            "received_at": [one[1] for one in wheres],
+            "waba_id": [one[2] for one in wheres],
+            "phone_number_id": [one[3] for one in wheres],
             "wamid": [one.id for one in found],
             "status": [one.status for one in found],
             "status_at": [self._times[one.timestamp] for one in found],

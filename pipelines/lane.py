@@ -13,7 +13,6 @@ posted, so that a stop leaves nothing unknown.
 
 import asyncio
 import contextlib
-import gc
 import threading
 import time
 from collections import deque
@@ -35,6 +34,7 @@ from resources.claim import Claimed, retry_within
 from resources.ledger import LEASE_SECONDS, US, Lease, Ledger
 from resources.outbox import Outbox, Settled, Turn
 from resources.posting import CONNECTIONS, POST_TIMEOUT, Sender
+from resources.unswept import unswept
 
 TURN = 0.1
 TICK = 0.0025
@@ -127,12 +127,10 @@ class Lane:
 
     def run(self) -> LaneReport:
         """Send until the lane ends, then give its lease back; see the module for when."""
-        gc.freeze()  # a full collection looks at all that Dagster and Polars have loaded: 100 ms without a POST
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with unswept(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._run())
         finally:
-            gc.unfreeze()
             # Whoever sends next starts with an empty window of its own: it waits until ours is empty too.
             self.ledger.release(self.lease, after=self._posted_at + WINDOW + LATE - time.monotonic())
         return self.report

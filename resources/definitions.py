@@ -21,6 +21,7 @@ from resources.ledger import Lease, Ledger, holder_name
 from resources.mark import set_mark
 from resources.rebuild import refuse_damage
 from resources.settings import read_now
+from resources.unswept import unswept
 from resources.vitals import note_failed_pass
 
 PASS = "pass"  # noqa: S105 - the name of a lease
@@ -69,7 +70,7 @@ class PassResource(HomeResource):
             run_id = context.run.run_id if context.run else ""
             with alive(ledger, run_id):
                 lease = _wait(ledger, self.wait, f"run {run_id}")
-                with keep(ledger, lease):
+                with keep(ledger, lease), unswept():
                     _look_over(home)
                     self._home, self._lease = home, lease
                     yield self

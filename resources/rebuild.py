@@ -34,7 +34,7 @@ from resources.lake import Lake
 from resources.landing import Cursor, FileStat, Kind, Landing
 from resources.ledger import Lease, Ledger, chunks, mark_dirty, select_in
 from resources.retry_kinds import rules_of
-from resources.status_intake import MESSAGE_EVENTS, match
+from resources.status_intake import MESSAGE_EVENTS, claims, match
 from resources.tables import answer, lake_file
 from resources.tables import export as exports
 
@@ -230,7 +230,7 @@ def _reports(home: Home, lease: Lease, now: datetime) -> int:
         for lines in home.landing.prefix(stat, stat.size):
             statuses = parse(list(enumerate(lines, 1))).statuses
             for part in chunks(statuses.height, pause=0.0):
-                matched = match(home, statuses[part])
+                matched = match(home, claims(statuses[part], home.installation_prefix()))
                 received = pl.col("received_at").fill_null(pl.col("status_at"))
                 parts.append(matched.with_columns(received).select(list(MESSAGE_EVENTS)))
     key = ["wamid", "status"]

@@ -5,6 +5,7 @@ its message is `statuses`; which part of a log is read when, `deliveries`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,22 +36,47 @@ MESSAGE_EVENTS: dict[str, pl.DataType] = {
     "pricing_category": pl.String(),
     "pricing_type": pl.String(),
 }
+TOLD = (
+    "wamid", "status", "status_at", "received_at", "error_code", "error_title", "pricing_category", "pricing_type",
+    "claimed", "uid", "callback", "phone_number_id",
+)  # fmt: skip
+"""Columns of statuses, as in `webhook_shapes.STATUSES`; and the id and the uid of the message of ours that each says it
+is of. Of those, nobody asks for their callback and number, which are null."""
 _ANEW = """SELECT uid, id FROM message WHERE state IN ('planned', 'held') AND uid IN {}
 UNION ALL SELECT uid, id FROM message WHERE state IN ('attempted', 'unknown') AND uid IN {}"""
 """A message that is not settled, by its uid: a restored ledger may know it by another id than its statuses."""
-_BY_ID = {"by_callback": pl.Int64, "uid": pl.Int64, "its_wamid": pl.String}
+_BY_ID = {
+    "by_callback": pl.Int64,
+    "uid": pl.Int64,
+    "its_wamid": pl.String,
+    **{f"its_{one.value}": pl.Int64 for one in Status},
+}
 _BY_WAMID = {"wamid": pl.String, "by_wamid": pl.Int64}
 _BY_UID = {"uid": pl.Int64, "by_uid": pl.Int64}
 _EARLY = {"wamid": pl.String, "status": pl.String}
 _HAVE = {"message_id": pl.Int64, **{f"had_{one.value}": pl.Int64 for one in Status}}
 _KNOWN = [one.value for one in Status]
-_HAD = f"SELECT id, {', '.join(f'{one.value}_at' for one in Status)} FROM message WHERE id IN {{}}"
+_TIMES = ", ".join(f"{one.value}_at" for one in Status)
+_HAD = f"SELECT id, {_TIMES} FROM message WHERE id IN {{}}"
+_NAMED = f"SELECT id, uid, wamid, {_TIMES} FROM message WHERE id IN {{}}"
+
+
+def claims(statuses: pl.DataFrame, prefix: str) -> pl.DataFrame:
+    """What is looked at of statuses (`webhook_shapes.STATUSES`), as TOLD: whose message each claims to be, by what we
+    sent along (`prefix`: that of this installation), in the place of the text. A million take 200 MB."""
+    mine = pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(pl.col("callback").str.split(":"))
+    told = statuses.with_columns(mine=mine).with_columns(
+        claimed=pl.col("mine").list.get(3, null_on_oob=True).cast(pl.Int64, strict=False),
+        uid=pl.col("mine").list.get(4, null_on_oob=True).cast(pl.Int64, strict=False),
+    )
+    others = pl.when(pl.col("uid").is_null()).then(pl.col("callback", "phone_number_id"))
+    return told.with_columns(others).select(TOLD)
 
 
 def take_in_statuses(home: Home, lease: Lease, told: pl.DataFrame, now: datetime) -> int:
-    """Fold statuses (`webhook_shapes.STATUSES`) and record each once, those of 5,000 messages a transaction, in the
-    order of the messages: what is far apart in a log may be one page of the ledger. Gives how many were new."""
-    fresh = _fresh(home, match(home, told.drop("line", "waba_id", "error_details")))
+    """Fold statuses (TOLD) and record each once, those of 5,000 messages a transaction, in the order of the messages:
+    what is far apart in a log may be one page of the ledger. Gives how many were new."""
+    fresh = _fresh(home, match(home, told))
     if fresh.is_empty():
         return 0
     fresh = fresh.with_columns(pl.col("received_at").fill_null(pl.lit(now, MESSAGE_EVENTS["received_at"])))
@@ -59,21 +85,27 @@ def take_in_statuses(home: Home, lease: Lease, told: pl.DataFrame, now: datetime
     strange = fresh.filter(pl.col("message_id").is_null()).with_row_index("place", ours["message_id"].n_unique())
     whole = pl.concat([ours, strange.with_columns(pl.col("place").cast(pl.Int64)).select(ours.columns)])
     parts = whole.with_columns(part=pl.col("place") // BULK).partition_by("part", maintain_order=True)
-    files = ahead(
-        lambda part: home.lake.put("message_events", part.select(list(MESSAGE_EVENTS)), at="received_at"), parts
-    )
-    for one, file in zip(home.ledger.chunks(len(parts), 1), files, strict=True):
-        _write(home, lease, parts[one.start], file, now)
+    ready = ahead(lambda part: _ready(home, part, now), parts)
+    for _, part in zip(home.ledger.chunks(len(parts), 1), ready, strict=True):
+        _write(home, lease, part, now)
     return fresh.height
 
 
-def _write(home: Home, lease: Lease, fresh: pl.DataFrame, file: LakeFile, now: datetime) -> None:
-    """Fold and record statuses that say something new, in one transaction with the file of them."""
+@dataclass(frozen=True)
+class _Ready:
+    """Statuses that say something new, ready for their transaction: those that Meta's 131050 came with, what the rest
+    say of our messages, those of nobody's, rows of `early_status`, and the file of all."""
+
+    stopped: pl.DataFrame
+    told: statuses.Told
+    strange: pl.DataFrame
+    early: pl.DataFrame
+    file: LakeFile
+
+
+def _ready(home: Home, fresh: pl.DataFrame, now: datetime) -> _Ready:
     ours = fresh.filter(pl.col("message_id").is_not_null())
     strange = fresh.filter(pl.col("message_id").is_null())
-    stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
-    if stopped.height:  # before the fold, after which a crash would leave them known and done
-        _marketing_stopped(home, lease, stopped, now)
     titles = {code: explain(code).title for code in ours["error_code"].drop_nulls().unique()}
     title = pl.col("error_code").replace_strict(titles, default=None, return_dtype=pl.String)
     folded = ours.select(
@@ -85,42 +117,47 @@ def _write(home: Home, lease: Lease, fresh: pl.DataFrame, file: LakeFile, now: d
         "wamid", "status", pl.min_horizontal("status_at", pl.lit(now)).to_physical(),
         pl.col("received_at").to_physical(), "error_code", "error_title", "uid",
     )  # fmt: skip
-    installation = home.ledger.meta("installation") or ""
+    stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
+    file = home.lake.put("message_events", fresh.select(list(MESSAGE_EVENTS)), at="received_at")
+    return _Ready(stopped, statuses.tell(folded, to_us(now)), strange, early, file)
+
+
+def _write(home: Home, lease: Lease, part: _Ready, now: datetime) -> None:
+    """Fold and record statuses that say something new, in one transaction with the file of them."""
+    if part.stopped.height:  # before the fold, after which a crash would leave them known and done
+        _marketing_stopped(home, lease, part.stopped, now)
+    installation = (home.ledger.meta("installation") or "") if part.strange.height else ""
     with home.ledger.write(lease) as tx:
-        home.lake.register(tx, file)
-        statuses.fold(tx, folded, to_us(now))
-        note_others(tx, strange, installation, now)
-        statuses.keep_early(tx, early.rows(named=True))
+        home.lake.register(tx, part.file)
+        statuses.fold(tx, part.told, to_us(now))
+        note_others(tx, part.strange, installation, now)
+        statuses.keep_early(tx, part.early.rows(named=True))
 
 
 def match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
-    """Adds `message_id`: by wamid, else by what we sent along: the message's id, checked by its uid, whatever the
-    epoch; where a restored ledger has given the message another id, by the uid. And `uid`, where what was sent along
-    says one."""
-    prefix = home.installation_prefix()
-    mine = pl.col("callback").str.strip_prefix(prefix + ":").str.split(":")
-    own = told.with_columns(mine=pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(mine)).with_columns(
-        claimed=pl.col("mine").list.get(1, null_on_oob=True).cast(pl.Int64, strict=False),
-        uid=pl.col("mine").list.get(2, null_on_oob=True).cast(pl.Int64, strict=False),
-    )
+    """Adds to statuses (TOLD), in no order: `message_id`, by wamid, else by what we sent along: the message's id,
+    checked by its uid, whatever the epoch; where a restored ledger has given the message another id, by the uid. And
+    of those that bear the wamid of the message that they name, that (`its_wamid`) and the times of its statuses
+    (`its_…`)."""
     with home.ledger.read() as tx:
-        by_id = _asked(home, tx, "SELECT id, uid, wamid FROM message WHERE id IN {}", _BY_ID, own["claimed"])
-        by_id = by_id.with_columns(claimed="by_callback")
-        own = own.join(by_id, on=["claimed", "uid"], how="left", maintain_order="left")
+        by_id = _asked(home, tx, _NAMED, _BY_ID, told["claimed"]).with_columns(claimed="by_callback")
+        own = told.join(by_id, on=["claimed", "uid"], how="left")
         # Mostly the message that is named bears the wamid. No other has it then.
         known = (pl.col("its_wamid") == pl.col("wamid")).fill_null(False)
-        open_ = own.filter(~known)
-        by_wamid = _asked(home, tx, "SELECT wamid, id FROM message WHERE wamid IN {}", _BY_WAMID, open_["wamid"])
-        unfound = open_.filter(~pl.col("uid").is_in(by_id["uid"].implode()))["uid"]
+        named, others = own.filter(known), own.filter(~known)
+        by_wamid = _asked(home, tx, "SELECT wamid, id FROM message WHERE wamid IN {}", _BY_WAMID, others["wamid"])
+        unfound = others.filter(~pl.col("uid").is_in(by_id["uid"].implode()))["uid"]
         anew = _asked(home, tx, _ANEW, _BY_UID, unfound).unique("uid", keep="first", maintain_order=True)
-    return (
-        own.join(anew, on="uid", how="left", maintain_order="left")
+    others = (
+        others.join(anew, on="uid", how="left", maintain_order="left")
         .with_columns(by_callback=pl.coalesce("by_callback", "by_uid"))
         .join(by_wamid, on="wamid", how="left", maintain_order="left")
-        .with_columns(by_wamid=pl.when(known).then("claimed").otherwise("by_wamid"))
         # One message a wamid, also where only one of its statuses says whose it is.
         .with_columns(message_id=pl.coalesce("by_wamid", pl.col("by_callback").drop_nulls().first().over("wamid")))
+        .with_columns(pl.lit(None, kind).alias(one) for one, kind in _BY_ID.items() if one.startswith("its_"))
     )
+    named = named.with_columns(message_id="claimed")
+    return pl.concat([named, others.select(named.columns)])
 
 
 def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:
@@ -130,13 +167,15 @@ def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:
         subset=["message_id", "wamid", "status"], keep="first", maintain_order=True
     )
     strange = pl.concat([once.filter(pl.col("message_id").is_null()), _odd(once)])["wamid"]
+    unsure = once.filter(pl.col("its_wamid").is_null())["message_id"]
     with home.ledger.read() as tx:
-        had = _asked(home, tx, _HAD, dict(_HAVE), once["message_id"])
+        had = _asked(home, tx, _HAD, dict(_HAVE), unsure)
         early = _asked(home, tx, "SELECT wamid, status FROM early_status WHERE wamid IN {}", _EARLY, strange)
     once = once.join(had, on="message_id", how="left", maintain_order="left")
     once = once.join(early.with_columns(kept=True), on=["wamid", "status"], how="left", maintain_order="left")
     ours = pl.coalesce(
-        pl.when(pl.col("status") == one.value).then(pl.col(f"had_{one.value}").is_not_null()) for one in Status
+        pl.when(pl.col("status") == one.value).then(pl.coalesce(f"its_{one.value}", f"had_{one.value}").is_not_null())
+        for one in Status
     )
     told = pl.col("message_id").is_not_null() & pl.col("status").is_in(_KNOWN)
     return once.filter(~pl.when(told).then(ours).otherwise("kept").fill_null(False))

@@ -11,7 +11,7 @@ from journey.codes import Action
 from journey.outcome import Outcome
 from resources.ledger import Ledger
 from resources.outbox import Outbox, Settled, settle
-from resources.statuses import FOLDED, fold
+from resources.statuses import FOLDED, fold, tell
 from tests.stage import accepted, status_value
 
 US = 1_000_000
@@ -44,7 +44,7 @@ def happen(ledger, events):
                 settle(tx, "main", [Settled(1, Outcome(Action.accepted, wamid="w"))], at, at)
             else:
                 code = 131026 if status == "failed" else None
-                fold(tx, told(1, "w", status, at, code), NOW)
+                fold(tx, tell(told(1, "w", status, at, code), NOW), NOW)
 
 
 def state_of(ledger):
@@ -136,8 +136,8 @@ def test_only_those_whom_a_status_may_move_are_woken(make_home):
     asleep = "SELECT contact_id FROM participant WHERE wake_at > ?"
     assert len(stage.rows(asleep, stage.us)) == 2
     with stage.home.ledger.write() as tx:
-        fold(tx, told(1, "wamid.1", "delivered", stage.us), stage.us)
-        fold(tx, told(2, "wamid.2", "read", stage.us), stage.us)
+        fold(tx, tell(told(1, "wamid.1", "delivered", stage.us), stage.us), stage.us)
+        fold(tx, tell(told(2, "wamid.2", "read", stage.us), stage.us), stage.us)
     assert stage.rows(asleep, stage.us) == [("c0",)]
 
 
