@@ -1,5 +1,6 @@
 """The ledger: leases that fence, transactions that hold, frames of the right types, schemas of other versions."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from journey.problems import LeaseLost, LedgerError
 from resources import ledger as rooms
@@ -17,6 +20,8 @@ from resources import tables
 from resources.ledger import BUCKET, Ledger, chunks, mark_dirty, select_in
 
 ROOT = Path(__file__).resolve().parents[2]
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))  # SQLite's ->> ends a text at its first NUL
 
 
 class Wall:
@@ -198,7 +203,21 @@ def test_the_ledger_is_as_safe_as_sqlite_can_be(ledger):
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_frame_has_the_types_that_it_is_asked_for(ledger):
+def by_frame(ledger, query, schema, params=()):
+    return ledger.frame(query, schema, params)
+
+
+def by_frames(ledger, query, schema, params=()):
+    with ledger.read() as tx:
+        [frame] = ledger.frames([(query, schema, params)], tx)
+    return frame
+
+
+both_doors = pytest.mark.parametrize("read", [by_frame, by_frames])
+
+
+@both_doors
+def test_a_frame_has_the_types_that_it_is_asked_for(ledger, read):
     schema = {
         "i": pl.Int64(), "f": pl.Float64(), "b": pl.Boolean(), "t": pl.Datetime("us", "UTC"), "s": pl.String(),
         "l": pl.List(pl.String()),
@@ -207,15 +226,25 @@ def test_a_frame_has_the_types_that_it_is_asked_for(ledger):
         "SELECT 9007199254740993, 1.5, 1, 1796126400000001, 'é\"\n' || char(0x1F600), '[\"a\",null]'"
         " UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL"
     )
-    frame = ledger.frame(query, schema)
+    frame = read(ledger, query, schema)
     assert dict(frame.schema) == schema
     moment = datetime(2026, 12, 1, 12, 0, 0, 1, UTC)
     assert frame.rows() == [(9007199254740993, 1.5, True, moment, 'é"\n😀', ["a", None]), (None,) * 6]
 
 
-def test_an_empty_frame_has_its_columns_and_types_too(ledger):
-    frame = ledger.frame("SELECT id, name FROM lake_file", {"id": pl.Int64, "name": pl.String})
+@both_doors
+def test_an_empty_frame_has_its_columns_and_types_too(ledger, read):
+    frame = read(ledger, "SELECT id, name FROM lake_file", {"id": pl.Int64, "name": pl.String})
     assert (frame.height, dict(frame.schema)) == (0, {"id": pl.Int64, "name": pl.String})
+
+
+@both_doors
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(st.lists(st.tuples(INTEGERS | st.none(), TEXTS | st.none(), st.booleans() | st.none()), max_size=20))
+def test_a_frame_has_what_was_written_whatever_it_is(ledger, read, rows):
+    query = "SELECT value ->> 0 AS i, value ->> 1 AS s, value ->> 2 AS b FROM json_each(?)"
+    frame = read(ledger, query, {"i": pl.Int64(), "s": pl.String(), "b": pl.Boolean()}, (json.dumps(rows),))
+    assert frame.rows() == rows
 
 
 def test_a_frame_keeps_the_order_of_its_query_and_binds_what_it_is_given(ledger):
