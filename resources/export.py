@@ -12,9 +12,10 @@ Files are the lake's (under `export/`): a name is never used twice, and a file t
 whoever reads an older cut, or at least an hour where such files take much room.
 """
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,9 @@ import sqlalchemy as sa
 
 from journey import schemas
 from journey.schemas import Table
+from resources.ahead import ahead
 from resources.contacts import BASE, DELTA, Contacts
+from resources.export_bodies import BodyFiles
 from resources.export_tables import BY_NAME, EXPORTED, Exported
 from resources.lake import Lake, LakeFile
 from resources.ledger import BUCKET, LEASE_SECONDS, US, Asked, Lease, Ledger
@@ -40,8 +43,6 @@ KEEP_SECONDS = 3600.0
 """Replaced files over `KEEP_BYTES` in all are deleted after `KEEP_SECONDS` already, oldest first: a busy campaign of a
 million messages replaces at least 22 MB a minute (measured), which is 32 GB in a day."""
 
-_BODIES = {"message_id": pl.Int64(), "body_file": pl.Int64(), "body_row": pl.Int64(), "body": pl.String()}
-_BODY_KEY = ["message_id", "body_file", "body_row"]
 _CONTACTS_TOKEN = "analyst_contacts"  # noqa: S105
 
 
@@ -84,17 +85,17 @@ def export(ledger: Ledger, lake: Lake, contacts: Contacts, opted_in: bool, lease
     _rename_marks(ledger, lease)
     beat = _Beat(ledger, lease)
     with ledger.read() as tx:
-        bodies = _BodyFiles(lake, tx)
+        bodies = BodyFiles(lake, tx)
         marks = {(str(row.name), int(row.bucket)) for row in tx.execute(sa.select(dirty)) if _is_renamed(row.name)}
         known = {(r.name, r.bucket): (r.path, r.rows) for r in tx.execute(sa.select(exports))}
         broken = _broken(tx, lake, known)
-        made = []
         due = sorted(_due(tx, known, marks) | {key for key in broken if key[0] in BY_NAME})
-        asked = [_asked(BY_NAME[name], bucket) for name, bucket in due]
-        for (name, bucket), frame in zip(due, ledger.frames(asked, tx), strict=True):
-            beat()
-            before, _ = known.get((name, bucket), ("", 0)) if (name, bucket) not in broken else ("", 0)
-            made.append(_write(lake, BY_NAME[name], bucket, frame, before, bodies))
+        before = {key: path for key, (path, _) in known.items() if key not in broken}
+        made = []
+        with contextlib.closing(_written(ledger, lake, tx, due, before, bodies)) as writing:
+            for one in writing:
+                beat()
+                made.append(one)
         parts = {
             table.name: Part(tuple(lake.root / str(r.path) for r in rows), sum(int(str(r.rows)) for r in rows))
             for table in FACTS
@@ -192,19 +193,33 @@ def _token(tx: sa.Connection, lake: Lake, table: Table, opted_in: bool) -> str:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
+def _written(
+    ledger: Ledger,
+    lake: Lake,
+    tx: sa.Connection,
+    due: Sequence[tuple[str, int]],
+    before: Mapping[tuple[str, int], str],
+    bodies: BodyFiles,
+) -> Generator[_Made]:
+    """Write the buckets that are due; `before` has the paths of their last exports. Three are under way at any time:
+    SQLite reads one, one becomes a frame, and one is written. To be closed, so that nobody reads in `tx` any more."""
+
+    def write(given: tuple[tuple[str, int], pl.DataFrame]) -> _Made:
+        (name, bucket), frame = given
+        one = BY_NAME[name]
+        if frame.is_empty():
+            return _Made(name, bucket, None)
+        if name == "message":
+            frame = bodies.add(frame, before.get((name, bucket), ""))
+        return _Made(name, bucket, lake.put(f"export/{one.table.name}", one.finished(frame)))
+
+    asked = [_asked(BY_NAME[name], bucket) for name, bucket in due]
+    with contextlib.closing(ledger.frames(asked, tx)) as frames:
+        yield from ahead(write, zip(due, frames, strict=True))
+
+
 def _asked(one: Exported, bucket: int) -> Asked:
     return one.query, one.schema, (bucket * BUCKET, (bucket + 1) * BUCKET)
-
-
-def _write(
-    lake: Lake, one: Exported, bucket: int, frame: pl.DataFrame, before: str, bodies: "_BodyFiles"
-) -> _Made:  # fmt: skip
-    """Write one bucket, as it was read; `before` is the path of its last export, or empty."""
-    if frame.is_empty():
-        return _Made(one.name, bucket, None)
-    if one.name == "message":
-        frame = bodies.add(frame, before)
-    return _Made(one.name, bucket, lake.put(f"export/{one.table.name}", one.finished(frame)))
 
 
 def _write_contacts(lake: Lake, contacts: Contacts, table: Table, opted_in: bool, beat: "_Beat") -> Iterator[_Made]:
@@ -215,39 +230,6 @@ def _write_contacts(lake: Lake, contacts: Contacts, table: Table, opted_in: bool
         if frame.height:
             yield _Made(BASE, bucket, lake.put(f"export/{table.name}", frame))
             bucket += 1
-
-
-class _BodyFiles:
-    """The rendered bodies of messages, by the file and row that each message names."""
-
-    def __init__(self, lake: Lake, tx: sa.Connection) -> None:
-        self.lake = lake
-        rows = tx.execute(sa.select(lake_file.c.id, lake_file.c.path).where(lake_file.c.name == "bodies"))
-        self.paths: dict[int, str] = {int(row.id): str(row.path) for row in rows}
-        self.lost: set[str] = set()
-
-    def add(self, messages: pl.DataFrame, before: str) -> pl.DataFrame:
-        """`messages` (message_id, body_file, body_row, …) with `body` String; null where there is none, or its file is
-        gone. `before`: the path of the bucket's last export (or empty); a body never changes, so what that has is taken
-        from there: messages planned one by one have a file each, and opening them all takes minutes."""
-        old = pl.DataFrame(schema=_BODIES)
-        if before and (self.lake.root / before).exists():
-            old = pl.read_parquet(self.lake.root / before, columns=list(_BODIES), glob=False).drop_nulls()
-        named = messages.select(_BODY_KEY).drop_nulls()
-        new = named.join(old, on=_BODY_KEY, how="anti")
-        parts = [old]
-        for (file_id,), group in new.partition_by("body_file", as_dict=True).items():
-            texts = self._texts(self.paths.get(int(str(file_id)), f"lake file {file_id}"))
-            if texts is not None:
-                parts.append(group.with_columns(body=texts.gather(group.get_column("body_row"))))
-        return messages.join(pl.concat(parts), on=_BODY_KEY, how="left", maintain_order="left")
-
-    def _texts(self, path: str) -> pl.Series | None:
-        try:
-            return pl.read_parquet(self.lake.root / path, columns=["body"], glob=False).get_column("body")
-        except (FileNotFoundError, pl.exceptions.PolarsError):  # gone, or cut short
-            self.lost.add(path)
-            return None
 
 
 class _Beat:

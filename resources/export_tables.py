@@ -42,17 +42,23 @@ class Exported:
     def finished(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What was read (`schema`), as the files have it."""
         return frame.with_columns(
-            (pl.col(name).cast(pl.Decimal(38, 6)) * pl.lit(_MILLIONTH)).cast(pl.Decimal(18, 6)) for name in self.money
+            *(
+                (pl.col(name).cast(pl.Decimal(38, 6)) * pl.lit(_MILLIONTH)).cast(pl.Decimal(18, 6))
+                for name in self.money
+            ),
+            *(
+                pl.when(pl.col("campaign") != "").then(name).alias(name)
+                for name in self.schema
+                if name in self.of_campaigns
+            ),
         )
 
     @property
     def query(self) -> str:
-        columns = ", ".join(f'{self._read(name)} AS "{name}"' for name in self.schema)
-        return f"SELECT {columns} FROM {self.name} WHERE id >= ? AND id < ? ORDER BY id"
-
-    def _read(self, name: str) -> str:
-        column = f'"{self.renamed.get(name, name)}"'
-        return f"CASE WHEN campaign <> '' THEN {column} END" if name in self.of_campaigns else column
+        """Reads the ids from the first parameter to below the second. SQLite goes by the ids, so they come in order;
+        told to, it would first copy every row (a third of its time)."""
+        columns = ", ".join(f'"{self.renamed.get(name, name)}" AS "{name}"' for name in self.schema)
+        return f"SELECT {columns} FROM {self.name} WHERE id >= ? AND id < ?"
 
 
 _OF_CAMPAIGNS = frozenset({"participant_id", "campaign", "version", "step", "visit"})
