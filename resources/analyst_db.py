@@ -12,10 +12,10 @@ extension. Paths in it are absolute.
 import contextlib
 import hashlib
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,13 +27,15 @@ from journey import schemas
 from journey.problems import EstafetteError
 from journey.schemas import Table
 from journey.template import Template
+from resources.analyst_views import quoted, select, text
 from resources.contacts import Contacts
-from resources.export import Cut, Part, export
-from resources.lake import Lake
+from resources.export import Cut, export
+from resources.lake import Lake, sync
 from resources.ledger import Lease, Ledger
 from resources.project import Paths
 from resources.settings import Settings
 from resources.tables import meta
+from resources.tallies import count_conversations, tally
 
 STORAGE = "v1.2.0"
 NAME = "estafette"
@@ -96,11 +98,12 @@ def publish(
     stamp = _stamp(ledger)
     if stamp.state == _state(path, digest):
         return Published(path, stamp.counts, time.monotonic() - began, False, cut.written, cut.lost)
-    _sweep(path, wall())
+    for kept in (path, paths.tallies):
+        _sweep(kept, wall())
     hidden = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
-        counts = _write(hidden, cut, known, wanted, settings.timezone, now)
-        _sync(hidden)
+        counts = _write(hidden, cut, paths.tallies, known, wanted, settings.timezone, now)
+        sync(hidden)
         hidden.chmod(0o444)
         with ledger.write(lease) as tx:  # who has lost the lease must not put an older cut in place of a newer one
             hidden.replace(path)
@@ -109,7 +112,7 @@ def publish(
             tx.execute(meta.insert().values(name=_STAMP, value=json.dumps([stamp.state, stamp.counts])))
     finally:
         hidden.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
     return Published(path, counts, time.monotonic() - began, True, cut.written, cut.lost)
 
 
@@ -125,9 +128,9 @@ def connect(path: Path, timezone: str = "UTC") -> duckdb.DuckDBPyConnection:
         )
     con = duckdb.connect(":memory:")
     try:
-        con.execute(f"ATTACH {_text(str(path))} AS {NAME} (READ_ONLY)")
+        con.execute(f"ATTACH {text(str(path))} AS {NAME} (READ_ONLY)")
         con.execute(f"USE {NAME}")
-        con.execute(f"SET TimeZone = {_text(timezone)}")
+        con.execute(f"SET TimeZone = {text(timezone)}")
     except duckdb.Error as error:
         con.close()
         raise EstafetteError(f"the analyst database can't be opened: {error}", where=str(path)) from error
@@ -187,21 +190,27 @@ def _templates(
 def _write(
     path: Path,
     cut: Cut,
+    tallies: Path,
     templates: Sequence[tuple[Any, ...]],
     goals: Sequence[tuple[str, str]],
     timezone: str,
     now: datetime,
 ) -> dict[str, int]:
-    """Write the whole database as a new file. Gives the row count of each table."""
+    """Write the whole database as a new file; `tallies` is where those are kept. Gives the row count of each table."""
     tables = {**schemas.TABLES, cut.contacts.name: cut.contacts}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with duckdb.connect(":memory:", config={"temp_directory": str(path.with_suffix(".tmp"))}) as con:
-        con.execute(f"ATTACH {_text(str(path))} AS {NAME} (STORAGE_VERSION '{STORAGE}')")
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="conversations") as beside,
+        duckdb.connect(":memory:", config={"temp_directory": str(path.with_suffix(".tmp"))}) as con,
+    ):
+        conversations = beside.submit(count_conversations, cut.parts)
+        con.execute(f"ATTACH {text(str(path))} AS {NAME} (STORAGE_VERSION '{STORAGE}')")
         con.execute(f"USE {NAME}")
         con.execute("SET TimeZone = 'UTC'")
+        tally(con, cut.parts, tallies)
         con.execute("BEGIN")
         for name, part in cut.parts.items():
-            con.execute(f"CREATE VIEW {name} AS {_select(con, tables[name], part)}")
+            con.execute(f"CREATE VIEW {name} AS {select(con, tables[name], part.files)}")
         con.execute(f"CREATE VIEW {schemas.CONVERSATIONS.name} AS {_conversations(con, cut)}")
         for table in (*_COUNTED, schemas.TEMPLATES, schemas.PUBLISHED):
             con.execute(_create(table))
@@ -216,7 +225,7 @@ def _write(
         counts = {name: part.rows for name, part in cut.parts.items()}
         for table in (*_COUNTED, schemas.TEMPLATES):
             counts[table.name] = int(_one(con, f"SELECT count(*) FROM {table.name}"))
-        counts[schemas.CONVERSATIONS.name] = int(_one(con, _how_many_conversations(con, cut)))
+        counts[schemas.CONVERSATIONS.name] = conversations.result()
         con.execute(_insert(schemas.PUBLISHED), [now, *(counts[name] for name in schemas.PUBLISHED.names[1:])])
         con.execute(";".join(_comments(con, tables)))
         con.execute("COMMIT")
@@ -226,39 +235,15 @@ def _write(
     return {name: counts[name] for name in schemas.PUBLISHED.names[1:]}
 
 
-def _select(con: duckdb.DuckDBPyConnection, table: Table, part: Part, more: Sequence[tuple[str, str]] = ()) -> str:
-    """A SELECT of a table's columns (and `more`) from its files; null where no file has one, empty without files."""
-    files = [str(path) for path in part.files]
-    there = set[str]()
-    if files:
-        described = con.execute("DESCRIBE FROM read_parquet(?, union_by_name = true)", [files])
-        there = {str(row[0]) for row in described.fetchall()}
-    columns = [*((column.name, column.dtype.sql) for column in table.columns), *more]
-    select = ", ".join(
-        f"{_quoted(name) if name in there else 'NULL'}::{dtype} AS {_quoted(name)}" for name, dtype in columns
-    )
-    if not files:
-        return f"SELECT {select} WHERE false"
-    return f"SELECT {select} FROM read_parquet([{', '.join(_text(path) for path in files)}], union_by_name = true)"
-
-
 def _conversations(con: duckdb.DuckDBPyConnection, cut: Cut) -> str:
-    messages = _select(con, schemas.MESSAGES, cut.parts[schemas.MESSAGES.name])
-    replies = _select(con, schemas.REPLIES, cut.parts[schemas.REPLIES.name], [("sender", "VARCHAR")])
+    messages = select(con, schemas.MESSAGES, cut.parts[schemas.MESSAGES.name].files)
+    replies = select(con, schemas.REPLIES, cut.parts[schemas.REPLIES.name].files, [("sender", "VARCHAR")])
     query = (_SQL / "analyst_conversations.sql").read_text(encoding="utf-8")
     return query.replace("{messages}", messages).replace("{replies}", replies)
 
 
-def _how_many_conversations(con: duckdb.DuckDBPyConnection, cut: Cut) -> str:
-    """The rows of `conversations`, without making them: a third less of what costs most where messages are millions."""
-    replies = _select(con, schemas.REPLIES, cut.parts[schemas.REPLIES.name], [("sender", "VARCHAR")])
-    return f"""SELECT count(DISTINCT person) FROM (
-        SELECT hash(contact_id, sender) AS person FROM messages WHERE accepted_at IS NOT NULL
-        UNION ALL SELECT hash(contact_id, sender) FROM ({replies}))"""
-
-
 def _create(table: Table) -> str:
-    columns = ", ".join(f"{_quoted(column.name)} {column.dtype.sql}" for column in table.columns)
+    columns = ", ".join(f"{quoted(column.name)} {column.dtype.sql}" for column in table.columns)
     return f"CREATE TABLE {table.name} ({columns})"
 
 
@@ -270,9 +255,9 @@ def _comments(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Table]) -> It
     views = {row[0] for row in con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
     for table in tables.values():
         kind = "VIEW" if table.name in views else "TABLE"
-        yield f"COMMENT ON {kind} {table.name} IS {_text(table.comment)}"
+        yield f"COMMENT ON {kind} {table.name} IS {text(table.comment)}"
         for column in table.columns:
-            yield f"COMMENT ON COLUMN {table.name}.{_quoted(column.name)} IS {_text(column.comment)}"
+            yield f"COMMENT ON COLUMN {table.name}.{quoted(column.name)} IS {text(column.comment)}"
 
 
 def _one(con: duckdb.DuckDBPyConnection, statement: str) -> Any:
@@ -281,25 +266,9 @@ def _one(con: duckdb.DuckDBPyConnection, statement: str) -> Any:
     return row[0]
 
 
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _sweep(path: Path, wall: float) -> None:
     """Delete what a crashed publish left behind."""
     for orphan in path.parent.glob(f".{path.stem}-*"):
         with contextlib.suppress(FileNotFoundError):
             if wall - orphan.stat().st_mtime > _ORPHAN_SECONDS:
                 orphan.unlink()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,40 +1,12 @@
--- The funnels, counted once at publishing. The variable `zone` is the time zone of `day`.
---
--- Days: an instant is first counted by the quarter of an hour, because every zone's offset is a whole number of them, and
--- only the quarters are turned into dates (a million conversions take a second, some thousand nothing).
+-- The funnels, summed at publishing from the tallies of the files (`analyst_tallies.sql`, which says what a quarter is);
+-- people who answered and tapped are counted here. The variable `zone` is the time zone of `day`.
 
 CREATE TEMP TABLE counted AS
-SELECT campaign, step, 'planned' AS what, epoch_us(planned_at) // 900000000 AS quarter, count(*) AS n
-FROM messages GROUP BY ALL
-UNION ALL
-SELECT campaign, step, 'accepted', epoch_us(coalesce(accepted_at, sent_at, delivered_at, read_at)) // 900000000, count(*)
-FROM messages
-WHERE accepted_at IS NOT NULL OR sent_at IS NOT NULL OR delivered_at IS NOT NULL OR read_at IS NOT NULL GROUP BY ALL
-UNION ALL
-SELECT campaign, step, 'delivered', epoch_us(coalesce(delivered_at, read_at)) // 900000000, count(*)
-FROM messages WHERE delivered_at IS NOT NULL OR read_at IS NOT NULL GROUP BY ALL
-UNION ALL
-SELECT campaign, step, 'read', epoch_us(read_at) // 900000000, count(*)
-FROM messages WHERE read_at IS NOT NULL GROUP BY ALL
-UNION ALL
-SELECT campaign, step, 'failed', epoch_us(coalesce(failed_at, attempted_at, planned_at)) // 900000000, count(*)
-FROM messages WHERE state = 'failed' GROUP BY ALL
-UNION ALL
-SELECT campaign, step, 'unknown', epoch_us(coalesce(attempted_at, planned_at)) // 900000000, count(*)
-FROM messages WHERE state = 'unknown' GROUP BY ALL
-UNION ALL
-SELECT campaign, step, 'skipped', epoch_us(skipped_at) // 900000000, count(*)
-FROM skips GROUP BY ALL
-UNION ALL
-SELECT campaign, NULL, 'entered', epoch_us(entered_at) // 900000000, count(*)
-FROM participants WHERE state <> 'control' GROUP BY ALL
-UNION ALL
--- Arrivals: everyone stands at, or left from, the last step reached; every earlier one has a move that went on from it.
-SELECT campaign, step, 'arrived', NULL, count(*)
-FROM participants WHERE state <> 'control' GROUP BY ALL
-UNION ALL
-SELECT campaign, from_step, 'arrived', NULL, count(*)
-FROM participant_steps WHERE to_step <> 'end' GROUP BY ALL;
+SELECT campaign, step, what, quarter, sum(n) AS n
+FROM tallies
+WHERE campaign IS NOT NULL  -- what people sent by hand is in no funnel
+    AND what NOT IN ('control', 'ended')
+GROUP BY ALL;
 
 CREATE TEMP TABLE answers AS
 SELECT DISTINCT campaign, step, contact_id, (replied_at AT TIME ZONE getvariable('zone'))::DATE AS day
@@ -45,9 +17,7 @@ SELECT DISTINCT campaign, step, contact_id, (clicked_at AT TIME ZONE getvariable
 
 CREATE TEMP TABLE days AS
 SELECT quarter, (make_timestamptz(quarter * 900000000) AT TIME ZONE getvariable('zone'))::DATE AS day
-FROM (SELECT DISTINCT quarter FROM counted WHERE quarter IS NOT NULL);
-
-DELETE FROM counted WHERE campaign IS NULL;  -- what people sent by hand is in no funnel; its costs need its days
+FROM (SELECT DISTINCT quarter FROM tallies WHERE quarter IS NOT NULL);
 
 INSERT INTO campaign_funnel BY NAME
 SELECT

@@ -64,12 +64,12 @@ class Lake:
         hidden = target.with_name(f".{target.name}")
         try:
             frame.lazy().sink_parquet(hidden, compression="zstd", compression_level=1)
-            _sync(hidden)
+            sync(hidden)
             hidden.rename(target)
         except BaseException:
             hidden.unlink(missing_ok=True)
             raise
-        _sync(target.parent)
+        sync(target.parent)
         if isinstance(frame, pl.LazyFrame):
             rows, low, high = int(pl.scan_parquet(target, glob=False).select(pl.len()).collect().item()), None, None
         else:
@@ -192,7 +192,8 @@ def _range(frame: pl.DataFrame, at: str | None) -> tuple[int | None, int | None]
     return (low if isinstance(low, int) else None), (high if isinstance(high, int) else None)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, safely to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -72,6 +72,11 @@ class Paths:
         """The database for analysts."""
         return self.data / "analytics.duckdb"
 
+    @property
+    def tallies(self) -> Path:
+        """What the files behind that database come to, counted once (`resources.tallies`)."""
+        return self.data / "tallies.parquet"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Project:

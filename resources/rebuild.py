@@ -271,6 +271,7 @@ def _plan_anew(home: Home, lease: Lease, files: Sequence[int], now: datetime) ->
 
 
 def _forget_exports(home: Home, lease: Lease) -> None:
+    home.paths.tallies.unlink(missing_ok=True)
     with home.ledger.write(lease) as tx:
         paths = tx.execute(sa.select(exports.c.path)).scalars().all()
         home.lake.drop(tx, tx.execute(sa.select(lake_file.c.id).where(lake_file.c.path.startswith(DERIVED))).scalars())
