@@ -93,7 +93,7 @@ class Segment:
 def load_segment(text: str, file: str) -> tuple[Segment | None, list[Problem]]:
     """Reads a segment file (`segments/NAME.yaml` or `.sql`): the segment, or None and the findings that forbid it.
 
-    Whether SQL is one plain SELECT is for `resources.segments.check_query`, which asks DuckDB.
+    Whether SQL is one plain SELECT is for `resources.segment_guard.check_query`, which asks DuckDB.
     """
     path = PurePosixPath(file)
     problems: list[Problem] = []

@@ -10,7 +10,6 @@ file, and nobody reads a file that is being written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from journey.problems import LedgerError
 from journey.properties import DUCKDB, TYPES, PropertyType
 from resources.lake import Lake, LakeFile, parquet_schema
 from resources.ledger import Lease, Ledger
+from resources.segment_database import Tables
 from resources.tables import property as property_table
 
 if TYPE_CHECKING:
@@ -46,16 +46,6 @@ _KINDS: Mapping[str, Kind] = {
     "BOOLEAN": "boolean",
     "TIMESTAMPTZ": "timestamptz",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """How `contacts` and `events` come into a DuckDB: the files it must be able to read, the statements that make the
-    views, and what each column of `contacts` holds."""
-
-    paths: tuple[str, ...]
-    setup: tuple[str, ...]
-    columns: Mapping[str, Kind]
 
 
 class Contacts:
