@@ -69,8 +69,7 @@ def words_of(request: Request) -> Words:
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page. Its template sees `t` (the texts), `visitor` (who is logged in, or None) and `values`."""
     visitor = getattr(request.state, "visitor", None)
-    path, query = request.url.path, request.url.query
-    address = f"{path}?{query}" if query else path
+    path, address = request.url.path, address_of(request)
     common = {"t": words_of(request), "visitor": visitor, "path": path, "address": address, "names": NAMES}
     text = _environment().get_template(template).render(**common, **values)
     return HTMLResponse(text, status, {"Vary": "Cookie, Accept-Language"})
@@ -87,6 +86,13 @@ def error_page(request: Request, status: int, sentence: str, title: str | None =
     t = words_of(request)
     title = title or t("not_found_title" if status == 404 else "error_title")
     return page(request, "error.html", status, title=title, sentence=sentence, down=status >= 500)
+
+
+def address_of(request: Request) -> str:
+    """What was asked for, as it was written: a name in it may hold `/` or `?`, which are `%2F` and `%3F` there."""
+    raw: bytes = request.scope.get("raw_path") or quote(request.url.path).encode()
+    path, query = raw.partition(b"?")[0].decode("latin-1"), request.url.query
+    return f"{path}?{query}" if query else path
 
 
 def own_path(target: str) -> str:

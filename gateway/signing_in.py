@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from gateway.answers import Refused, read_body
-from gateway.look import PageRoute, SendTo, error_page, is_secure, own_path, page, words_of
+from gateway.look import PageRoute, SendTo, address_of, error_page, is_secure, own_path, page, words_of
 from gateway.store import Store
 from journey.clock import to_us
 from resources.sessions import (
@@ -64,8 +64,7 @@ def signed_in(role: str = "viewer") -> Callable[[Request], Coroutine[Any, Any, V
     async def ask(request: Request) -> Visitor:
         found = await visitor(request)
         if found is None:
-            target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            back = target if request.method == "GET" else "/"
+            back = address_of(request) if request.method == "GET" else "/"
             raise SendTo("/login" if back == "/" else f"/login?to={quote(back, safe='/')}")
         if not found.may(role):
             t = words_of(request)

@@ -61,6 +61,24 @@ def test_a_page_asks_for_a_log_in_and_then_shows_what_was_asked_for(make_home: M
     play(stage, scene)
 
 
+def test_a_name_with_slashes_in_an_address_leads_back_to_itself(make_home: Make) -> None:
+    """A contact's id is what a file says. Written out, `../..` would be folded into another address by a browser."""
+    stage = make_home()
+    make_user(stage)
+    asked = "/inbox/..%2F..%2Fa%3Fb"
+
+    async def scene(browser: Browser) -> None:
+        page = await browser.get(asked)
+        assert page.headers["location"] == "/login?to=/inbox/..%252F..%252Fa%253Fb"
+        page = await browser.submit(page.headers["location"], "/login", name="olga", password=PASSWORD)
+        assert page.headers["location"] == asked
+        page = await browser.get(asked)
+        (link,) = re.findall(r'href="(/language/fr[^"]*)"', page.text)
+        assert (await browser.get(link)).headers["location"] == asked
+
+    play(stage, scene)
+
+
 def test_the_cookie_is_for_https_only_where_the_browser_came_by_https(make_home: Make) -> None:
     stage = make_home()
     make_user(stage)
