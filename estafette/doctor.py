@@ -33,6 +33,7 @@ from pipelines.scrubbing import is_due
 from resources.cloud_api import CloudApi, PhoneNumber
 from resources.containing import told, troubles
 from resources.coupons import left
+from resources.disk_trouble import disk_trouble
 from resources.failures import LOW, VERY_LOW, failures, project_of
 from resources.home import Home
 from resources.ledger import US
@@ -77,8 +78,9 @@ def _safely(look: Callable[[Home], Iterable[Line]], home: Home) -> Iterator[Line
     except EstafetteError as error:
         yield Line(what, "FAIL", _joined(error.where, error.message), error.mend)
     except sa.exc.DatabaseError as error:
+        trouble = disk_trouble(error)  # what stands on a disk that can't be written is not damaged
         found = f"the ledger can't be read or written: {error.orig}"
-        yield Line(what, "FAIL", found, DAMAGED)
+        yield Line(what, "FAIL", found, trouble.mend if trouble is not None else DAMAGED)
     except OSError as error:
         yield Line(
             what,

@@ -149,8 +149,8 @@ _WHOLE: Final[tuple[tuple[str, Written], ...]] = (
         "Le registre est abîmé. Arrêtez tout, puis `estafette restore` avec la dernière sauvegarde.",
     ),
     (
-        "The disk does not answer as it should\\. .*",
-        "Le disque ne répond pas comme il faut\u00a0: voyez-le d’abord, puis `estafette doctor`.",
+        "The disk does not answer as it should, or is full\\. .*",
+        "Le disque ne répond pas comme il faut, ou est plein\u00a0: voyez-le d’abord, puis `estafette doctor`.",
     ),
     (r"There is no estafette\.yaml in (.*)\.", r"Il n’y a pas d’estafette.yaml dans \1."),
     (

@@ -10,7 +10,7 @@ from journey.problems import EstafetteError
 
 LAKE = "data/lake"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _SAID = (
     (("no space left", "disk is full", "disk quota"), "full"),
     (("readonly database", "read-only file system", "permission denied", "attempt to write a readonly"), "closed"),
@@ -35,8 +35,8 @@ _SENTENCES = {
         "Run `estafette rebuild`, or put it back from a backup; `estafette doctor` says which are gone",
     ),
     "broken": (
-        "the disk does not answer as it should",
-        "Look after the disk first; `estafette doctor` says afterwards what is damaged",
+        "the disk does not answer as it should, or is full",
+        "See whether it has room, then look after the disk; `estafette doctor` says afterwards what is damaged",
     ),
 }
 
@@ -63,6 +63,6 @@ def _kind(error: BaseException) -> str | None:
     if isinstance(error, FileNotFoundError):
         return "lost" if f"/{LAKE}/" in str(error) else None
     if isinstance(error, OSError) and error.errno is not None:
-        return "full" if error.errno in _FULL else "closed" if error.errno in _CLOSED else None
+        return "full" if error.errno in _FULL else "closed" if error.errno in CLOSED else None
     text = str(error).lower()
     return next((kind for words, kind in _SAID if any(word in text for word in words)), None)

@@ -19,6 +19,7 @@ from journey.failures import Failure, Found
 from journey.problems import EstafetteError, ProjectError
 from resources import hold
 from resources.coupons import left
+from resources.disk_trouble import CLOSED
 from resources.gateways import ended
 from resources.home import Home
 from resources.ledger import US
@@ -45,6 +46,7 @@ REFUSED = "webhooks_refused"  # in `meta`: the last delivery that the gateway re
 FORGETTING = "forgetting"  # in `meta`: somebody is being forgotten
 LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
 DAY = 86_400
+NAMELESS = getattr(os, "O_TMPFILE", os.O_DIRECTORY)  # where there is no such thing, nothing is tried
 
 _SILENT = """SELECT count(*), min(attempted_at) FROM (SELECT m.attempted_at FROM
   (SELECT name FROM campaign UNION ALL SELECT '') c CROSS JOIN message m ON m.campaign = c.name
@@ -111,13 +113,23 @@ def _disk(home: Home) -> Iterator[Found]:
     holder = lock_holder(home.ledger_path())
     if holder is not None and holder.stopped:
         yield Found(Failure.ledger_blocked, detail=f"Process {holder.pid} ({holder.command})")
+    if place.f_files and not place.f_favail:  # files are short, not bytes
+        free, told = 0, {"free": "0 files"}
     if free < LOW:
         yield Found(Failure.disk_full if free < VERY_LOW else Failure.disk_low, values=told)
 
 
 def _writable(path: Path) -> bool:
-    """Whether files can be made in a folder; one that is not there yet is nobody's trouble."""
-    return not path.exists() or os.access(path, os.W_OK | os.X_OK)
+    """Whether files can be made in a folder; one that is not there yet is nobody's trouble. A file without a name is
+    made, which leaves nothing behind: of a disk that closed itself after an error the permissions say nothing."""
+    if not path.exists():
+        return True
+    try:
+        os.close(os.open(path, NAMELESS | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno in CLOSED:
+            return False
+    return os.access(path, os.W_OK | os.X_OK)
 
 
 def _gateways(home: Home) -> Iterator[Found]:
