@@ -15,7 +15,7 @@ from estafette.counts import by
 from estafette.failing import told
 from estafette.session import Session
 from journey.clock import from_us, to_us
-from journey.codes import explain
+from journey.codes import code_of, explain
 from journey.failures import KINDS, RUNBOOK, Failure, Found, place
 from journey.messaging_limit import NO_LIMIT
 from journey.pacing import faster
@@ -193,7 +193,7 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
     for one in found["senders"]:
         pace = f"{one['messages_per_second']:g} a second"
         if one["slowed_to"] is not None:
-            pace += f", slowed to {one['slowed_to']:g} and recovering"
+            pace += f", slowed to {one['slowed_to']:g} and recovering by itself, because Meta asked for it"
         console.print(f"{one['sender']}: {pace}")
         for what in one["shared"]:
             mend = KINDS[Failure.sender_shared].mend
@@ -222,8 +222,11 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
         console.print(
             f"Template {one['name']} ({one['language']}) is {one['status']}: its messages wait.", style="yellow"
         )
+        meant = f"{explain(one['code']).sentence} " if one["code"] else ""  # 0: Meta's news said so
+        console.print(f"  {meant}{KINDS[Failure.template_held].mend}", style="yellow", soft_wrap=True)
     if found["quarantined"]:
         console.print(show.counts("Quarantined", found["quarantined"]))
+        console.print(f"  {KINDS[Failure.quarantine].mend}", soft_wrap=True)
     for one in found["leases"]:
         console.print(f"At work: {one['name']}, {one['holder']}" + (f" ({one['note']})" if one["note"] else ""))
     published = found["published_at"]
@@ -235,7 +238,10 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
     if one["description"]:
         console.print(one["description"], style="dim")
     if one["stopped_at"] is not None:
-        console.print(f"Stopped {show.cell(one['stopped_at'])}: {one['stopped_why']}", style="red")
+        console.print(f"Stopped {show.cell(one['stopped_at'])}: {one['stopped_why']}", style="red", soft_wrap=True)
+        code, mend = code_of(one["stopped_why"]), KINDS[Failure.campaign_stopped].mend.format(name=one["campaign"])
+        meant = f"{explain(code).sentence} " if code is not None else ""
+        console.print(f"  {meant}{mend}", style="red", soft_wrap=True)
     for hole in one["holes"]:
         place = f"{hole['file']}:{hole['line']}" if hole["line"] else hole["file"]
         console.print(f"{place}: {hole['field']}: {hole['message']}. {hole['mend']}", style="red", soft_wrap=True)
@@ -279,6 +285,8 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
         expired = f", {pool['expired']:,} expired" if pool["expired"] else ""
         style = "yellow" if not pool["free"] else ""
         console.print(f"Coupons {pool['pool']}: {pool['free']:,} of {pool['codes']:,} free{expired}", style=style)
+        if not pool["free"]:
+            console.print(f"  {KINDS[Failure.coupons_out].mend.format(name=pool['pool'])}", style=style, soft_wrap=True)
 
 
 def _until(wait: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from gateway.signing_in import Visitor, read_form, signed_in
 from gateway.store import Store
 from gateway.words import Words
 from journey.clock import from_us, to_us
+from journey.codes import code_of
 from journey.failures import Failure, Found
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Card:
     holes: Sequence["Problem"]
     campaign: "Campaign | None"
     trouble: str = ""  # an error of Estafette's own, for which it stands still
+
+    @property
+    def stopped_code(self) -> int | None:
+        """The code of Meta's that stopped it, where one did."""
+        return code_of(self.stopped_why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,12 @@ def explain(code: int | None) -> Code:
     )
 
 
+def code_of(why: str | None) -> int | None:
+    """The code with which a reason that was written down begins; None: it is nobody's code."""
+    first = (why or "").partition(" ")[0]
+    return int(first) if first.isascii() and first.isdigit() and len(first) < 10 and int(first) in CODES else None
+
+
 def action_of(code: int | None, details: str | None = None) -> Action:
     """What a code asks for, in an answer or in a status `failed`. There, nothing is sent again: a status is settled.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from journey.clock import from_us, to_us
+from journey.codes import code_of
 from journey.failures import Failure, Found
 from journey.problems import EstafetteError, ProjectError
 from resources import hold
@@ -220,7 +221,7 @@ def _campaigns(tx: sa.Connection, project: Project) -> Iterator[Found]:
     for name, row in rows.items():
         if row.stopped_at is not None and name in project.campaigns:
             values = {"since": from_us(row.stopped_at)}
-            yield Found(Failure.campaign_stopped, name, values, row.stopped_why or "")
+            yield Found(Failure.campaign_stopped, name, values, row.stopped_why or "", code_of(row.stopped_why))
         if name not in live and tx.exec_driver_sql(_INSIDE, (name,)).first() is not None:
             yield Found(Failure.campaign_stranded, name)
     for name, holes in project.holes.items():

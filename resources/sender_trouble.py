@@ -76,10 +76,10 @@ def _senders(tx: sa.Connection, names: Collection[str], wall: int) -> Iterator[F
     for row in tx.execute(sa.select(senders).where(senders.c.name.in_(names))).all():
         if row.stopped_at is not None:
             values = {"since": from_us(row.stopped_at)}
-            yield Found(Failure.sender_stopped, row.name, values, row.stopped_why or "", row.stopped_code)
+            yield Found(Failure.sender_stopped, row.name, values, _sentence(row.stopped_why), row.stopped_code)
         if row.paused_at is not None:
             values = {"since": from_us(row.paused_at)}
-            yield Found(Failure.sender_resting, row.name, values, row.paused_why or "")
+            yield Found(Failure.sender_resting, row.name, values, _sentence(row.paused_why))
         pace = pace_of(row, wall)
         if pace < row.ceiling:
             told = {"pace": f"{pace:g}", "ceiling": f"{row.ceiling:g}"}
@@ -107,7 +107,12 @@ def _limits(tx: sa.Connection, now: datetime) -> Iterator[Found]:
 
 def _templates(tx: sa.Connection) -> Iterator[Found]:
     for row in tx.execute(sa.select(template_hold).order_by(template_hold.c.name, template_hold.c.language)).all():
-        yield Found(Failure.template_held, f"{row.name} ({row.language})", {"status": row.status}, code=row.code)
+        code = row.code or None  # 0: Meta's news said so, and no answer
+        yield Found(Failure.template_held, f"{row.name} ({row.language})", {"status": row.status}, code=code)
+
+
+def _sentence(why: str | None) -> str:
+    return why or "" if not why or why.endswith((".", ")")) else f"{why}."
 
 
 def _who(holder: str) -> str:

@@ -376,6 +376,16 @@ def test_what_they_wrote_before_is_not_taken_in_again_and_what_they_write_anew_i
 # -- in the middle of things -----------------------------------------------------------------------------------------
 
 
+def test_metas_words_about_an_error_go_and_what_it_is_called_stays(stage):
+    with stage.home.ledger.write() as tx:
+        tx.exec_driver_sql("UPDATE message SET error_title = 'Invalid parameter: +33600008841 is no phone'")
+    ids = [row[0] for row in stage.rows("SELECT id FROM message WHERE contact_id = 'jeanne-8841'")]
+    forgotten(stage)
+    found = dict(stage.rows("SELECT id, error_title FROM message"))
+    assert ids and {found[one] for one in ids} == {"Invalid parameter"}
+    assert {title for one, title in found.items() if one not in ids} == {"Invalid parameter: +33600008841 is no phone"}
+
+
 def test_what_is_planned_is_cancelled_and_an_audience_that_waits_lets_nobody_in(make_home):
     later = OFFER.replace(
         "{segment: everyone}", '{segment: everyone, when: {at: "2026-12-02 10:00", timezone: Europe/Paris}}'

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from journey.failures import Failure
 from journey.problems import UsageError
 from pipelines import sending as sending_module
 from pipelines.lane import LaneReport
 from pipelines.sending import Progress, Sending, lane_jobs, open_lane, recover_lost, waiting
+from resources.failures import failures
+from resources.sender_trouble import NEWS, note_unreached
 from sandbox import Config
 from sandbox.testing import Box, running
 from tests.pipelines.sending_home import open_home, plan_all, send, sending, sql, states, wait_for, write_home
@@ -140,6 +143,43 @@ def test_progress_says_a_thing_once(home: Path) -> None:
         assert progress.lines() == []
         assert len(progress.lines(final=True)) == 2
         assert progress.lines(final=True) == []
+
+
+def test_where_meta_cannot_be_reached_is_told_until_it_answers_again(
+    home: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.lane.GIVE_UP", 0.3)
+    monkeypatch.setenv("WHATSAPP_API_URL", "http://127.0.0.1:9")
+    assert told(home) == set()
+    send(home)
+    assert told(home) == {"main", "second"}
+    opened = open_home(home)
+    [found] = [one for one in failures(opened, None, opened.clock()) if one.about == "main"]
+    assert "127.0.0.1" in found.detail and found.known.grave
+    monkeypatch.setenv("WHATSAPP_API_URL", box.url)
+    wait_for(lambda: sum(waiting(opened).values()) == 40)  # a second after each try
+    opened.close()
+    send(home)
+    assert states(home) == {"accepted": 40} and told(home) == set()
+
+
+def test_that_meta_cannot_be_reached_is_old_news_where_nobody_tries_any_more(home: Path) -> None:
+    opened = open_home(home)
+    wall = int(time.time() * 1_000_000)
+    with opened.ledger.write() as tx:
+        note_unreached(tx, "main", wall - NEWS // 2, "no route")
+        note_unreached(tx, "second", wall - NEWS - 1, "no route")
+    opened.close()
+    assert told(home) == {"main"}
+
+
+def told(path: Path) -> set[str]:
+    """The senders of whom it is told that Meta can't be reached."""
+    opened = open_home(path)
+    try:
+        return {one.about for one in failures(opened, None, opened.clock()) if one.kind == Failure.sender_unreached}
+    finally:
+        opened.close()
 
 
 def test_a_report_reads_as_a_sentence() -> None:

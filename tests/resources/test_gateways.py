@@ -1,0 +1,93 @@
+"""Gateways: one that lives, one that was killed, one that took its place."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+from resources import gateways as room
+from resources.failures import failures
+from resources.gateways import at_work, ended, gateways
+
+ADDRESS = "http://127.0.0.1:8000"
+LIVES = """
+import sys, time
+from pathlib import Path
+from resources.gateways import at_work
+with at_work(Path(sys.argv[1]), sys.argv[2]):
+    print("there", flush=True)
+    time.sleep(600)
+"""
+
+
+def begins(data, address=ADDRESS):
+    process = subprocess.Popen([sys.executable, "-c", LIVES, str(data), address], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "there\n"
+    return process
+
+
+def dies(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def told(stage):
+    return [str(one.kind) for one in failures(stage.home, None, datetime.now(UTC)) if one.kind.startswith("gateway")]
+
+
+def test_one_that_ended_in_good_order_leaves_nothing(tmp_path):
+    with at_work(tmp_path, ADDRESS):
+        assert [(one.address, one.alive) for one in gateways(tmp_path)] == [(ADDRESS, True)]
+    assert gateways(tmp_path) == []
+
+
+def test_one_that_was_killed_is_told_until_another_takes_its_place_and_then_for_a_day(make_home):
+    stage = make_home(templates=())
+    stage.wall = time.time()
+    data = stage.path / "data"
+    first = begins(data)
+    assert told(stage) == []
+    dies(first)
+    assert told(stage) == ["gateway_down"]
+    second = begins(data)
+    assert told(stage) == ["gateway_back"]
+    stage.wall += 86_500
+    assert told(stage) == []
+    dies(second)
+    assert told(stage) == ["gateway_down"], "both are gone, at one address"
+
+
+def test_one_of_two_that_was_killed_is_told_although_the_other_lives(tmp_path):
+    other = begins(tmp_path, "http://127.0.0.1:9000")
+    dies(begins(tmp_path))
+    [(gone, heir)] = ended(tmp_path, time.time())
+    assert (gone.address, heir) == (ADDRESS, None)
+    dies(other)
+
+
+def test_where_nothing_can_be_written_it_works_all_the_same(tmp_path):
+    (tmp_path / room.FOLDER).write_text("in the way")
+    with at_work(tmp_path, ADDRESS):
+        assert gateways(tmp_path) == []
+
+
+def test_what_is_no_sign_of_a_gateway_is_passed_over(tmp_path):
+    (tmp_path / room.FOLDER).mkdir()
+    for name, text in (("a", ""), ("b", "[]"), ("c", '{"address": 1}'), ("d", "\x00")):
+        (tmp_path / room.FOLDER / f"{name}.json").write_text(text)
+    assert gateways(tmp_path) == []
+
+
+def test_files_of_gateways_that_died_again_and_again_do_not_pile_up(tmp_path):
+    folder = tmp_path / room.FOLDER
+    folder.mkdir()
+    for number in range(30):
+        file = folder / f"old-{number}.json"
+        file.write_text('{"address": "http://127.0.0.1:8000", "began": 1}')
+        os.utime(file, (time.time() - number, time.time() - number))
+    os.utime(folder / "old-0.json", (1, 1))
+    with at_work(tmp_path, ADDRESS):
+        kept = {file.stem for file in folder.glob("old-*")}
+    assert kept == {f"old-{number}" for number in range(1, room.MOST_KEPT + 1)}
