@@ -8,6 +8,7 @@ its error text, so that text is cleaned of it.
 """
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
@@ -22,9 +23,11 @@ from journey.problems import CloudApiError
 
 CONNECT_TIMEOUT = 5.0  # seconds until a connection stands
 READ_TIMEOUT = 30.0
+LONGEST_ANSWER = 10 * 1024 * 1024  # bytes, of a page of templates; and an answer takes twice its time-out at most
 TRIES = 5  # of one read, waiting 1, 2, 4 and 8 seconds in between
 LONGEST_WAIT = 60.0
 PAGE = 100
+MOST_PAGES = 500  # Meta keeps 6,000 templates for an account at most
 
 TEMPLATE_FIELDS = (
     "id,name,language,status,category,previous_category,components,parameter_format,quality_score,rejected_reason"
@@ -74,7 +77,7 @@ class CloudApi:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._base, self._host = base_of(base_url, version)
-        self._token, self._sleep, self._tries = checked_token(token), sleep, tries
+        self._token, self._sleep, self._tries, self._timeout = checked_token(token), sleep, tries, timeout
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {self._token}", "User-Agent": "estafette"},
             timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
@@ -115,6 +118,8 @@ class CloudApi:
             after = cursors.get("after") if isinstance(cursors, dict) else None
             if not isinstance(after, str) or not after or after in seen:
                 raise self._odd("the list of templates has a next page and no new cursor to it")
+            if len(seen) >= MOST_PAGES:
+                raise self._odd(f"the list of templates goes on after {MOST_PAGES} pages")
             seen.add(after)
             params["after"] = after
 
@@ -152,7 +157,8 @@ class CloudApi:
     def _once(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | tuple[CloudApiError, float | None]:
         """One try: the answer, or what is wrong and how many seconds to wait at least (None: no use to try again)."""
         try:
-            response = self._client.get(f"{self._base}/{path}", params=params)
+            with self._client.stream("GET", f"{self._base}/{path}", params=params) as response:
+                content = self._content(response)
         except httpx.ConnectError as error:
             return self._unreached(error), None
         except httpx.TimeoutException:
@@ -160,8 +166,10 @@ class CloudApi:
         except httpx.HTTPError as error:
             broken = f"the connection to {self._host} broke ({self._clean(str(error))})"
             return CloudApiError(broken, mend="Try again later."), 0.0
+        if content is None:
+            return self._odd(f"it answers more than {LONGEST_ANSWER >> 20} MB"), None
         try:
-            body = response.json()
+            body = json.loads(content)
         except (ValueError, RecursionError):
             body = None
         if response.is_success and isinstance(body, dict) and "error" not in body:
@@ -173,9 +181,21 @@ class CloudApi:
                 return CloudApiError(busy, mend="Try again later."), retry_after(response)
             kind = response.headers.get("content-type", "nothing").partition(";")[0]
             return self._odd(f"it answers HTTP {response.status_code} with {kind}"), None
-        outcome = decide(response.status_code, response.content)
+        outcome = decide(response.status_code, content)
         again = outcome.action in (Action.slow_down, Action.retry_soon) or response.status_code == 429
         return self._refused(outcome), (retry_after(response) if again else None)
+
+    def _content(self, response: httpx.Response) -> bytes | None:
+        """The body of an answer; None where it is longer than any of Meta's. TimeoutException: it drips."""
+        chunks, length, deadline = [], 0, time.monotonic() + 2 * self._timeout
+        for chunk in response.iter_bytes():
+            chunks.append(chunk)
+            length += len(chunk)
+            if length > LONGEST_ANSWER:
+                return None
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout("the answer takes too long")
+        return b"".join(chunks)
 
     def _refused(self, outcome: Outcome) -> CloudApiError:
         code = outcome.code

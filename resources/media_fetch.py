@@ -23,6 +23,8 @@ CONNECT, READ = 4.0, 5.0  # seconds
 HEADERS = {"User-Agent": "estafette", "Accept": "*/*", "Accept-Encoding": "identity"}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Which Python calls global, all of them or those before 3.13
+_NOT_PUBLIC = [ipaddress.ip_network(one) for one in ("192.0.0.0/24", "192.88.99.0/24", "fec0::/10")]
 
 #: host, port → IP addresses as text. OSError: there are none.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -81,7 +83,8 @@ def is_private(address: str) -> bool:
             return True
         if ip.ipv4_mapped is not None or ip in _NAT64:
             return False
-    return not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_unspecified
+    named = any(ip in one for one in _NOT_PUBLIC)
+    return named or not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_unspecified
 
 
 async def look(

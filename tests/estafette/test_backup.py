@@ -65,6 +65,7 @@ def test_a_backup_goes_into_no_folder_that_is_anything_else(cli, filled, tmp_pat
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("x")
     assert "not empty" in cli("backup", str(tmp_path / "full")).err
+    assert "Name a folder that is not there yet" in cli("backup", str(tmp_path / "full")).err
     assert "can't lie in data/" in cli("backup", str(filled / "data/backup")).err
     assert "there is no backup here" in cli("restore", str(tmp_path / "full")).err
 

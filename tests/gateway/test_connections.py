@@ -160,6 +160,10 @@ def test_a_slow_answer_is_no_slow_head(app: Any, monkeypatch: pytest.MonkeyPatch
         assert b"there" in line.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
+def test_a_body_that_says_that_it_is_too_long_is_not_waited_for(line: Line) -> None:
+    assert line.status(WEBHOOK, b"Content-Length: 9000000\r\n\r\n") == 413
+
+
 @pytest.mark.parametrize("length", [b"Content-Length: 100\r\n\r\na", b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n"])
 def test_a_body_that_drips_is_408(line: Line, monkeypatch: pytest.MonkeyPatch, length: bytes) -> None:
     monkeypatch.setattr("gateway.webhooks.BODY_TIMEOUT", 0.3)

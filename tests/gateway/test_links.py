@@ -139,6 +139,7 @@ def test_where_the_ledger_cannot_be_read_a_known_link_leads_on_and_another_says_
     assert follow(doors, doors.code).status_code == 302
     answer = follow(doors, "another")
     assert answer.status_code == 503 and answer.headers["retry-after"] and "try again" in answer.text
+    assert follow(doors, "a.b").status_code == 404  # what is no code is looked for nowhere
 
 
 def test_a_full_disk_loses_the_count_and_not_the_person(doors, monkeypatch):

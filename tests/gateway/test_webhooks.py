@@ -316,6 +316,7 @@ def test_the_handshake_gives_the_bare_challenge_back(door: Gateway) -> None:
     answer = door.http.get(PATH, params=asked)
     assert (answer.status_code, answer.text) == (200, "1158201444")
     assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from journey.draws import draw
 from pipelines.audiences import add_occurrence
+from resources.home import Home
 from tests.stage import OFFER, person
 
 RULE = OFFER.replace("steps:", "settings: {re_entry: %s}\nsteps:")
@@ -180,6 +181,16 @@ def test_the_segment_is_evaluated_once_and_its_rows_are_kept(make_home):
     stage.contacts([person(5, timezone="Europe/Paris")])
     stage.at("2026-12-02T09:00:00+00:00").turn()
     assert entered(stage) == ["c0", "c1"]
+
+
+def test_a_segment_is_not_asked_again_for_those_whose_time_comes_later(make_home, monkeypatch):
+    people = [person(0, timezone="Asia/Tokyo"), person(1, timezone="Europe/Paris")]
+    stage = make_home(BEFORE, campaigns=[AT % 'at: "2026-12-02 10:00", timezone: contact'], contacts=people)
+    asked, real = [], Home.audience
+    monkeypatch.setattr(Home, "audience", lambda self, name, now: asked.append(name) or real(self, name, now))
+    for moment in ("2026-12-02T01:00:00+00:00", "2026-12-02T02:00:00+00:00", "2026-12-02T09:00:00+00:00"):
+        stage.at(moment).turn()
+    assert (len(asked), entered(stage)) == (1, ["c0", "c1"])
 
 
 @pytest.mark.parametrize(("if_past", "outcome"), [

@@ -68,6 +68,12 @@ def test_values_can_be_bound(path: Path) -> None:
     assert query(path, "SELECT count(*) FROM skips WHERE reason = ?", ["opted_out"]).rows == [(1,)]
 
 
+def test_two_statements_are_refused_and_neither_runs(path: Path) -> None:
+    for text in ("SELECT 1; SELECT 2", "SELECT 1; SELECT error('it ran')", ""):
+        with pytest.raises(UsageError, match=r"[02] statements, and `query` runs one"):
+            query(path, text)
+
+
 @pytest.mark.parametrize(
     "sql",
     [

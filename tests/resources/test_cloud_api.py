@@ -237,6 +237,54 @@ def test_silence_is_tried_again_and_then_told(waits: list[float]) -> None:
     assert len(waits) == TRIES - 1
 
 
+class Endless(httpx.SyncByteStream):
+    """A body without an end; counts what was taken of it."""
+
+    def __init__(self, chunk: bytes) -> None:
+        self.chunk, self.taken = chunk, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self.taken += len(self.chunk)
+            if self.taken > 100 * 1024 * 1024:
+                raise AssertionError("whoever reads this reads all of it")
+            yield self.chunk
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_an_answer_without_an_end_is_read_up_to_a_limit_and_once(status: int, waits: list[float]) -> None:
+    body = Endless(b" " * 65_536)
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, stream=body))
+    api = CloudApi("http://meta.test", "v25.0", SecretStr(TOKEN), transport=transport, sleep=waits.append)
+    with api, pytest.raises(CloudApiError, match=r"meta.test is not Meta's Cloud API: it answers more than 10 MB"):
+        api.phone_number("1")
+    assert body.taken < 12 * 1024 * 1024
+    assert waits == []
+
+
+def test_an_answer_that_drips_is_not_waited_for(waits: list[float]) -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Endless(b" ")))
+    more: dict[str, Any] = {"tries": 2, "timeout": 0.01, "transport": transport, "sleep": waits.append}
+    api = CloudApi("http://meta.test", "v25.0", SecretStr(TOKEN), **more)
+    with api, pytest.raises(CloudApiError, match=r"meta.test does not answer"):
+        api.phone_number("1")
+    assert waits == [1.0]
+
+
+def test_a_list_of_templates_without_an_end_is_not_followed(
+    meta: Meta, api: CloudApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.cloud_api.MOST_PAGES", 5)
+
+    def answer(path: str, query: dict[str, str]) -> Answer:
+        after = str(int(query.get("after", "0")) + 1)
+        return 200, {"data": [], "paging": {"next": "there", "cursors": {"after": after}}}
+
+    meta.answer = answer
+    with pytest.raises(CloudApiError, match="goes on after 5 pages"):
+        list(api.templates("1"))
+
+
 @pytest.mark.parametrize(
     "url", ["", "graph.facebook.com", "ftp://x", "https://", "https://user:pw@x", "https://x/?a=1"]
 )

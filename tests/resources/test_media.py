@@ -1,5 +1,6 @@
 """Looking at media: what Meta could fetch, what it could not and why, and that looking itself harms nobody."""
 
+import threading
 import time
 
 import pytest
@@ -181,6 +182,8 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(server):
     ("169.254.169.254", True), ("100.64.0.1", True), ("224.0.0.1", True), ("255.255.255.255", True), ("::1", True),
     ("::", True), ("fe80::1%eth0", True), ("fd00::1", True), ("::ffff:127.0.0.1", True), ("2002:7f00:1::", True),
     ("64:ff9b::10.0.0.1", True), ("64:ff9b::8.8.8.8", False), ("ff02::1", True),
+    ("fec0::1", True), ("192.0.0.8", True), ("192.88.99.1", True), ("100.100.100.200", True), ("198.18.0.1", True),
+    ("::ffff:0:127.0.0.1", True), ("::127.0.0.1", True), ("fd00:ec2::254", True), ("64:ff9b:1::7f00:1", True),
 ])  # fmt: skip
 def test_what_a_private_address_is(address, private):
     assert is_private(address) is private
@@ -209,6 +212,42 @@ def test_what_there_is_no_time_for_is_told_and_looked_at_by_the_next_pass(server
     server.pages["/slow"] = Page()
     checks.begin()
     assert checks.troubles("image", urls, allow_private=True) == {}
+
+
+def test_looking_ends_when_its_time_is_over(server):
+    server.pages["/slow"] = Page(wait=3)
+    assert MediaChecks(seconds=0.2).troubles("image", [f"{server.url}/slow"], allow_private=True)
+    for thread in [one for one in threading.enumerate() if one.name == "media"]:
+        thread.join(2)
+        assert not thread.is_alive()
+
+
+def test_a_name_server_that_hangs_holds_up_no_pass():
+    over, waited = threading.Event(), []
+
+    async def resolve(host, port):
+        waited.append(over.wait(20))
+        return ["127.0.0.1"]
+
+    url = "http://cdn.test/a"
+    assert MediaChecks(resolve=resolve, seconds=0.2).troubles("image", [url], allow_private=True) == {url: NOT_IN_TIME}
+    assert waited == []
+    over.set()
+
+
+def test_a_server_that_takes_the_question_and_says_nothing_does_not_answer(server, monkeypatch):
+    monkeypatch.setattr(media, "READ", 0.2)
+    server.pages["/a"] = Page(wait=2)
+    assert why(server, "/a") == "127.0.0.1 does not answer"
+
+
+def test_only_so_many_addresses_are_remembered(server, monkeypatch):
+    monkeypatch.setattr(media, "REMEMBERED", 10)
+    checks = MediaChecks()
+    for some in range(5):
+        urls = [f"{server.url}/{some}-{number}" for number in range(4)]
+        assert set(checks.troubles("image", urls, allow_private=True)) == set(urls)
+    assert len(checks._known) <= 10
 
 
 def test_a_server_that_is_silent_is_not_asked_again_and_again(server, monkeypatch):
