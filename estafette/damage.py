@@ -1,6 +1,7 @@
 """Damage: what `doctor` finds of the stores themselves, and what to do.
 
-What belongs here: looks at the ledger's file and at the lake's files. They change nothing.
+What belongs here: looks at the ledger's file, and at every byte of the lake's and the landing zone's files. They change
+nothing.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from journey.clock import civil_time, from_us, zone
 from journey.failures import KINDS, Failure, place
 from resources import hold
 from resources.backup import damaged_files
+from resources.damage import spoilt_files
 from resources.home import Home
 from resources.ledger_files import damage
 from resources.tables import lake_file
@@ -22,6 +24,7 @@ LOST = {
     True: "Their messages have no text any more, nor can those that wait be sent: `estafette rebuild`, or a backup",
     False: "`estafette rebuild` makes what landing files still say; else put it back from a backup",
 }
+SPOILT = "Copy it back from a backup: a pass reads it once more, and nothing is done twice; else `rebuild` lacks it"
 SHOWN = 5  # lost files that are named
 
 
@@ -61,6 +64,16 @@ def look_at_lake(home: Home) -> Iterator[Line]:
         yield Line(
             "analysts", "warn", "analytics.duckdb is not there", "The next pass makes it, or `estafette rebuild`"
         )
+
+
+def look_at_files(home: Home) -> Iterator[Line]:
+    """The landing files, as far as they were read."""
+    found = spoilt_files(home.landing)
+    for stat, _ in found[:SHOWN]:
+        told = f"landing/{stat.shown}: its bytes are not those that were read, and nobody wrote it since"
+        yield Line("landing", "FAIL", told, SPOILT)
+    if len(found) > SHOWN:
+        yield Line("landing", "FAIL", f"and {len(found) - SHOWN:,} more files", "`estafette rebuild` lists them all")
 
 
 def _at(home: Home, us: int) -> datetime:

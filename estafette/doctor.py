@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from estafette import show
-from estafette.damage import DAMAGED, look_at_lake, look_at_ledger
+from estafette.damage import DAMAGED, look_at_files, look_at_lake, look_at_ledger
 from estafette.failing import failing
 from estafette.lease import describe
 from estafette.line import Level, Line
@@ -348,6 +348,7 @@ LOOKS = {
     _templates: "a-template-is-held-back",
     look_at_ledger: "the-ledger-cant-be-used",
     look_at_lake: "the-lake-is-damaged",
+    look_at_files: "the-lake-is-damaged",
     _contacts: "people-got-no-message",
     _coupons: "coupon-codes-run-out",
     _links: "people-got-no-message",

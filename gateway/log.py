@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
+from resources.on_disk import make_folder, sync
+
 Clock = Callable[[], datetime]
 
 LARGEST_FILE = 64 * 1024 * 1024  # bytes; a reader hashes what it has read of a file
@@ -112,7 +114,7 @@ class LandingLog:
         if file is not None and not file.is_to_follow(self._largest, self._oldest) and file.is_in_place():
             return file
         self._close_file()
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self.directory)
         self._files += 1
         name = f"{self._clock():%Y%m%dT%H%M%S.%fZ}-{self._files:06}-{secrets.token_hex(4)}.ndjson"
         self._file = _File(self.directory / name)
@@ -132,11 +134,7 @@ class _File:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._inode = os.fstat(self._fd).st_ino
         try:
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)  # without it a power cut takes the name, and all lines with it
-            finally:
-                os.close(directory)
+            sync(path.parent)  # without it a power cut takes the name, and all lines with it
         except OSError:
             self.abandon()
             raise

@@ -136,6 +136,11 @@ def slowed_below(count: int, pace: float, ceiling: float, seconds_since_slowed: 
     return count + 1
 
 
+def shares(pace: float) -> int:
+    """How many lanes carry one sender, each with its share of the people: one up to 1,000 messages a second."""
+    return max(1, -(-int(pace) // int(A_LANE)))
+
+
 def lanes(paces: list[float], cores: int) -> int:
     """How many processes carry these senders: one up to 1,000 messages a second in all, never more than cores."""
     return max(1, min(cores, -(-int(sum(paces)) // int(A_LANE))))

@@ -5,10 +5,10 @@ thread of its own, because a commit on the loop's thread costs pace; each 2.5 ms
 counts for it from the moment at which it is written to the wire. What may go out and what an answer means is
 `resources.outbox`.
 
-A lane ends when nothing is left to send, at its deadline, when the sender is stopped, when the Cloud API stays out of
-reach or takes nothing for a minute, when its lease has passed on or has run out while the process slept, or when it is
-told to stop: then it posts no more, waits for the answers that are due, and hands back what it had stamped and not
-posted, so that a stop leaves nothing unknown.
+A lane ends when nothing is left to send, at its deadline, when the sender is stopped, when its pace was changed so that
+another number of lanes carries it, when the Cloud API stays out of reach or takes nothing for a minute, when its lease
+has passed on or has run out while the process slept, or when it is told to stop: then it posts no more, waits for the
+answers that are due, and hands back what it had stamped and not posted, so that a stop leaves nothing unknown.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ import uvloop
 from journey.clock import to_us
 from journey.codes import Action
 from journey.outcome import Outcome
-from journey.pacing import LATE, WINDOW, Leave, Pacer
+from journey.pacing import LATE, WINDOW, Leave, Pacer, shares
 from journey.problems import LeaseLost, LedgerError
 from journey.render import with_callback
 from resources.bodies import Bodies
@@ -55,7 +55,8 @@ PROBE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LaneJob:
-    """What one lane is to do. `pace`: the sender's configured messages a second; `deadline`: seconds to run at most;
+    """What one lane is to do. `pace`: the sender's configured messages a second (a change
+    reaches the lane at its next turn); `deadline`: seconds to run at most;
     `linger`: seconds to go on looking for messages after the last."""
 
     sender: str
@@ -107,9 +108,10 @@ class Lane:
         prefix: str,
         now: Callable[[], datetime],
         stop: threading.Event,
+        note: Callable[[int], None],
     ) -> None:
         self.job, self.ledger, self.lease, self.bodies, self.api = job, ledger, lease, bodies, api
-        self.prefix, self.now, self.stop = prefix, now, stop
+        self.prefix, self.now, self.stop, self.note = prefix, now, stop, note
         self.report = LaneReport(job.sender)
         self.outbox = Outbox(ledger, lease, job.sender, job.share, job.shares, job.pace)
         self._queue: deque[tuple[Claimed, str]] = deque()
@@ -163,6 +165,8 @@ class Lane:
                 want = self._want(began)
                 turn = await self._commit(commits, want)
                 self._pacer.pace = turn.pace
+                if shares(turn.ceiling) != self.job.shares:
+                    return "its pace was changed, other lanes go on"
                 self.report.skipped += turn.skipped
                 if turn.stopped is not None:
                     self.report.stopped = turn.stopped
@@ -224,6 +228,8 @@ class Lane:
     def _turn(self, settled: list[Settled], want: int) -> tuple[Turn, list[tuple[Claimed, str]]]:
         """On the commit thread: a turn of the outbox, and the bodies of what it stamped."""
         turn = self.outbox.turn(settled, want, to_us(self.now()), int(self.ledger.wall() * US))
+        if turn.mark is not None:
+            self.note(turn.mark)
         try:
             return turn, [(claimed, self._body(claimed)) for claimed in turn.claimed]
         except Exception as error:

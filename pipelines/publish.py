@@ -10,7 +10,6 @@ from resources.analyst_db import Published
 from resources.analyst_db import publish as publish_database
 from resources.home import Home
 from resources.ledger import Lease
-from resources.mark import set_mark
 from resources.statuses import sweep_early
 from resources.vitals import note_pass
 
@@ -40,5 +39,5 @@ def publish(home: Home, lease: Lease) -> Published:
     with home.ledger.write(lease) as tx:
         sweep_early(tx, to_us(home.clock() - EARLY))
         note_pass(tx, home.wall())
-    set_mark(home.ledger, home.paths.data)
+    home.mark.set()
     return published

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from journey.clock import to_us
-from journey.pacing import A_LANE
+from journey.pacing import shares
 from journey.problems import CloudApiError
 from pipelines.lane import Lane, LaneJob, LaneReport
 from resources.claim import backlog
 from resources.home import Home
 from resources.ledger import US, holder_name
-from resources.outbox import LANES, lane_name, recover
+from resources.outbox import LANES, cut_otherwise, lane_name, recover
 from resources.sender_trouble import note_reached, note_unreached, unreached
 
 AGAIN = 30.0
@@ -27,9 +27,9 @@ def lane_jobs(home: Home, sender: str, *, deadline: float | None = None, linger:
     """The lanes of one sender: one up to 1,000 messages a second, else as many shares as carry its pace."""
     configured = home.project.settings.senders[sender]
     pace = float(configured.messages_per_second)
-    shares = max(1, -(-int(pace) // int(A_LANE)))
+    number = shares(pace)
     return [
-        LaneJob(sender, configured.phone_number_id, pace, share, shares, deadline, linger) for share in range(shares)
+        LaneJob(sender, configured.phone_number_id, pace, share, number, deadline, linger) for share in range(number)
     ]
 
 
@@ -42,14 +42,18 @@ def waiting(home: Home, names: Iterable[str] | None = None) -> dict[str, int]:
 
 
 def open_lane(home: Home, job: LaneJob, stop: threading.Event) -> Lane | None:
-    """A lane with its lease, ready to run; None while someone else sends for this share."""
+    """A lane with its lease, ready to run; None while someone else sends for this share, or lanes of before a change of
+    the pace for any share."""
     lease = home.ledger.take(
-        lane_name(job.sender, job.share, job.shares), holder_name(), note=f"sending for {job.sender}"
+        lane_name(job.sender, job.share, job.shares),
+        holder_name(),
+        note=f"sending for {job.sender}",
+        beside=lambda other: not cut_otherwise(other, job.sender, job.shares),
     )
     if lease is None:
         return None
     recover_lost(home)
-    return Lane(job, home.ledger, lease, home.bodies, home.poster, home.prefix(), home.clock, stop)
+    return Lane(job, home.ledger, lease, home.bodies, home.poster, home.prefix(), home.clock, stop, home.mark.note)
 
 
 def recover_lost(home: Home) -> int:

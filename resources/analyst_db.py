@@ -30,8 +30,9 @@ from journey.template import Template
 from resources.analyst_views import quoted, select, text
 from resources.contacts import Contacts
 from resources.export import Cut, export
-from resources.lake import Lake, sync
+from resources.lake import Lake
 from resources.ledger import Lease, Ledger
+from resources.on_disk import sync
 from resources.project import Paths
 from resources.settings import Settings
 from resources.tables import meta

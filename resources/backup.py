@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +22,10 @@ from typing import Any
 
 from journey.problems import EstafetteError, UsageError
 from resources.home import Home
+from resources.lake import check_of, wrong
 from resources.landing import KINDS, NDJSON
 from resources.ledger_files import copied_damage, facts_of, listed_files
+from resources.on_disk import sync
 from resources.tables import SCHEMA_VERSION
 
 MANIFEST = "manifest.json"
@@ -39,7 +41,8 @@ DERIVED = "export/"
 @dataclass(frozen=True, slots=True)
 class Backup:
     """A backup. `files`: path in the folder → bytes. `lost`: files of the lake that the ledger lists and that were gone
-    or damaged when it was made. `made_at` is real time, `clock` the campaign's."""
+    or damaged when it was made. `made_at` is real time, `clock` the campaign's. `checks`: path → check sum (backups of
+    before there were any have none)."""
 
     path: Path
     installation: str
@@ -50,6 +53,7 @@ class Backup:
     clock: datetime
     files: dict[str, int]
     lost: tuple[str, ...] = ()
+    checks: dict[str, str] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -75,6 +79,7 @@ def make_backup(home: Home, target: Path) -> Backup:
         if target.exists():
             target.rmdir()
         hidden.rename(target)
+        sync(target.parent)
     except OSError as error:
         raise EstafetteError(
             f"the backup can't be written: {error.strerror or error}",
@@ -95,6 +100,7 @@ def open_backup(path: Path) -> Backup:
             path, read["installation"], int(read["epoch"]), int(read["schema"]), str(read["version"]),
             datetime.fromisoformat(read["made_at"]), datetime.fromisoformat(read["clock"]),
             {str(name): int(size) for name, size in read["files"].items()}, tuple(read["lost"]),
+            {str(name): str(check) for name, check in read.get("checks", {}).items()},
         )  # fmt: skip
         newer = int(read["format"]) > FORMAT or found.schema > SCHEMA_VERSION
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -126,24 +132,20 @@ def damages(backup: Backup, folder: Path) -> list[str]:
             continue
         if there != size:
             found.append(f"{name} has {there:,} bytes and should have {size:,}")
+        elif backup.checks.get(name) not in (None, check_of(folder / name)):
+            found.append(f"the bytes of {name} are not those that were written")
     return found or [f"{LEDGER}: {one}" for one in copied_damage(folder / LEDGER)]
 
 
 def damaged_files(root: Path, listed: list[tuple[str, int, bool]]) -> list[tuple[str, str]]:
-    """The files among those `listed` (`ledger_files.listed_files`) that count and are gone or of another size, each
-    with what is wrong. `root` is the lake's. What a publish makes again is no loss."""
-    found = []
-    for name, size, counts in listed:
-        if not counts or size < 0 or name.startswith(DERIVED):  # below 0: known to be lost
-            continue
-        try:
-            there = (root / name).stat().st_size
-        except OSError:
-            found.append((name, "it is gone"))
-            continue
-        if there != size:
-            found.append((name, f"it has {there:,} bytes of {size:,}"))
-    return found
+    """The files among those `listed` (`ledger_files.listed_files`) that count and are gone or damaged, each with what
+    is wrong; every byte is looked at. `root` is the lake's. What a publish makes again is no loss."""
+    looked_at = [  # below 0: known to be lost
+        (name, wrong(root, name, size, read=True))
+        for name, size, counts in listed
+        if counts and size >= 0 and not name.startswith(DERIVED)
+    ]
+    return [(name, what) for name, what in looked_at if what is not None]
 
 
 def _admit(home: Home, target: Path) -> None:
@@ -175,9 +177,10 @@ def _fill(home: Home, folder: Path, target: Path) -> Backup:
         taken = _copy(source, folder / name)
         if taken is not None:
             files[name] = taken
+    checks = {name: check_of(folder / name) for name in files}
     return Backup(
         target, facts["installation"], int(facts["epoch"]), int(facts["schema_version"]), version("estafette"),
-        datetime.fromtimestamp(home.wall(), UTC), clock, files, tuple(sorted(lost)),
+        datetime.fromtimestamp(home.wall(), UTC), clock, files, tuple(sorted(lost)), checks,
     )  # fmt: skip
 
 
@@ -239,6 +242,7 @@ def _manifest(made: Backup) -> str:
             "clock": made.clock.isoformat(),
             "lost": list(made.lost),
             "files": made.files,
+            "checks": made.checks,
         },
         indent=1,
     )

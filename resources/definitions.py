@@ -15,11 +15,10 @@ from pydantic import Field, PrivateAttr
 
 from journey.problems import LedgerError
 from resources.alive import alive, keep
+from resources.damage import refuse_damage
 from resources.home import HOME, NOW, Clock, Home
 from resources.interrupts import signals
 from resources.ledger import Lease, Ledger, holder_name
-from resources.mark import set_mark
-from resources.rebuild import refuse_damage
 from resources.settings import read_now
 from resources.unswept import unswept
 from resources.vitals import note_failed_pass
@@ -83,7 +82,7 @@ def _look_over(home: Home) -> None:
     """Whether a pass can be made at all. EstafetteError: it can't, as is written down for whoever looks."""
     try:
         home.reload()
-        set_mark(home.ledger, home.paths.data)
+        home.mark.set()
         refuse_damage(home)
     except Exception as error:
         note_failed_pass(home, error)

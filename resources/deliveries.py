@@ -24,6 +24,7 @@ from resources.answering import match_again
 from resources.consents import apply_consent
 from resources.contact_intake import UnreadableFile, readable, set_aside
 from resources.containing import Line, line_by_line, reaches_further, unforeseen
+from resources.early_names import name_joined
 from resources.forget_landing import erase_messages
 from resources.forgotten import apart
 from resources.home import Home
@@ -93,6 +94,7 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
             with home.ledger.write(lease) as tx:
                 taken.quarantined += put_aside(tx, "webhooks", stat.shown, bad, now)
     match_again(home, lease, now)
+    name_joined(home, lease)
     return taken
 
 

@@ -20,6 +20,7 @@ from journey.failures import Failure, Found
 from journey.problems import EstafetteError, ProjectError
 from resources import hold
 from resources.coupons import left
+from resources.damage import damaged
 from resources.disk_trouble import CLOSED
 from resources.gateways import ended
 from resources.home import Home
@@ -27,7 +28,6 @@ from resources.ledger import US
 from resources.lock_holder import lock_holder
 from resources.pass_trouble import overdue, passes
 from resources.project import Project
-from resources.rebuild import damaged
 from resources.refused import refused, tried_again, unknown
 from resources.sender_trouble import healed, sender_trouble
 from resources.settings import load_secrets

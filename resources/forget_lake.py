@@ -20,6 +20,7 @@ from resources.contacts import BASE, DELTA
 from resources.forgotten import disguised
 from resources.lake import Lake, parquet_schema
 from resources.ledger import Lease
+from resources.on_disk import into_place
 from resources.tables import lake_file
 
 EXPORTS = "export/"
@@ -174,7 +175,7 @@ def erase_from_kept(home: Path, person: Person, passed: Collection[Path]) -> lis
         if some:
             hidden = path.with_name(f".{path.name}.forgetting")
             pl.read_parquet(path, glob=False).filter(~_theirs(person).fill_null(False)).write_parquet(hidden)
-            hidden.replace(path)
+            into_place(hidden, path)
             done.append(path.relative_to(home).as_posix())
     return done
 

@@ -27,8 +27,9 @@ from journey.person import Person
 from journey.rows import frame_rows
 from resources.lake import parquet_schema
 from resources.landing import CHUNK, FileStat, Kind, Landing
-from resources.landing_changes import Patch, finish, replace_parquet, sync, take_up, write_over
+from resources.landing_changes import Patch, finish, replace_parquet, take_up, write_over
 from resources.ledger import Lease
+from resources.on_disk import into_place
 
 KINDS: tuple[Kind, ...] = ("contacts", "events", "requests", "webhooks")
 """Coupon files name nobody."""
@@ -194,8 +195,7 @@ def _keep(stat: FileStat, line: bytes) -> None:
     target = stat.path.with_name(f"{stat.path.stem}-kept-{secrets.token_hex(4)}{stat.path.suffix}")
     hidden = target.with_name(f".{target.name}")
     hidden.write_bytes(line + b"\n")
-    sync(hidden)
-    hidden.rename(target)
+    into_place(hidden, target)
 
 
 def _write_over(landing: Landing, stat: FileStat, found: Sequence[Found], lease: Lease | None, erased: Erased) -> int:

@@ -25,7 +25,7 @@ from resources.events import Events
 from resources.lake import Lake
 from resources.landing import Landing
 from resources.ledger import Ledger
-from resources.mark import hold_if_older
+from resources.mark import Mark
 from resources.media import MediaChecks
 from resources.numbers import know_senders
 from resources.posting import Sender as Poster
@@ -81,8 +81,12 @@ class Home:
     def ledger(self) -> Ledger:
         url = self.secrets.ledger_url
         ledger = Ledger.open(url.get_secret_value() if url is not None else self.paths.ledger, self.wall)
-        hold_if_older(ledger, self.paths.data, self.clock)
+        Mark(ledger, self.paths.data, self.paths.landing).hold_if_older(self.clock)
         return ledger
+
+    @cached_property
+    def mark(self) -> Mark:
+        return Mark(self.ledger, self.paths.data, self.paths.landing)
 
     def has_ledger(self) -> bool:
         """Whether there is a ledger already; asking for `ledger` makes one."""

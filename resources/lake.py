@@ -2,13 +2,14 @@
 
 What belongs here: writing a file so that it is whole or not there, the list of files that count, merging small files.
 A file counts once its row is in `lake_file`, written in the transaction of the work it belongs to: a crash leaves an
-orphan, never a double row. A name is never used twice: replacing a file under a reader fails its query.
+orphan, never a double row. A name is never used twice: replacing a file under a reader fails its query. It ends with
+the check sum of the file.
 """
 
 import contextlib
-import os
 import secrets
 import time
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from resources.ledger import US, Lease, Ledger
+from resources.on_disk import into_place, make_folder
 from resources.tables import lake_file
 
 CLASSES = (1 << 20, 1 << 25)
@@ -25,6 +27,8 @@ CLASSES = (1 << 20, 1 << 25)
 
 MERGE = 32
 """Files of one class within a day that become one: each row is then written again log32(n) times."""
+
+_AT_ONCE = 1 << 22  # bytes
 
 KEEP_SECONDS = 24 * 3600
 """A dropped file stays this long, for whoever still reads an older list."""
@@ -58,18 +62,17 @@ class Lake:
         `at` names the column of times whose range is kept with the file.
         """
         now = datetime.fromtimestamp(self.wall(), UTC)
-        relative = f"{name}/{now:%Y%m%d}/{now:%H%M%S%f}-{secrets.token_hex(4)}.parquet"
-        target = self.root / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        hidden = target.with_name(f".{target.name}")
+        folder, stem = f"{name}/{now:%Y%m%d}", f"{now:%H%M%S%f}-{secrets.token_hex(4)}"
+        make_folder(self.root / folder)
+        hidden = self.root / folder / f".{stem}.parquet"
         try:
             frame.lazy().sink_parquet(hidden, compression="zstd", compression_level=1)
-            sync(hidden)
-            hidden.rename(target)
+            relative = f"{folder}/{stem}-{check_of(hidden)}.parquet"
+            target = self.root / relative
+            into_place(hidden, target)
         except BaseException:
             hidden.unlink(missing_ok=True)
             raise
-        sync(target.parent)
         if isinstance(frame, pl.LazyFrame):
             rows, low, high = int(pl.scan_parquet(target, glob=False).select(pl.len()).collect().item()), None, None
         else:
@@ -192,10 +195,30 @@ def _range(frame: pl.DataFrame, at: str | None) -> tuple[int | None, int | None]
     return (low if isinstance(low, int) else None), (high if isinstance(high, int) else None)
 
 
-def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, safely to disk."""
-    handle = os.open(path, os.O_RDONLY)
+def check_of(path: Path) -> str:
+    """The check sum of a file's bytes (4 GB a second). What a disk spoils by itself changes it. OSError: it can't be
+    read."""
+    found = 0
+    with path.open("rb") as file:
+        while data := file.read(_AT_ONCE):
+            found = zlib.crc32(data, found)
+    return f"{found:08x}"
+
+
+def wrong(root: Path, path: str, size: int, *, read: bool) -> str | None:
+    """What is wrong with a file of the lake (`path` under its root) that should have `size` bytes; None: nothing.
+    `read`: its bytes are looked at too, where its name says what they were (not in files of before there were check
+    sums)."""
+    file = root / path
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        there = file.stat().st_size
+        if there != size:
+            return f"it has {there:,} bytes of {size:,}"
+        _, _, check = file.stem.partition("-")[2].partition("-")
+        if read and check and check_of(file) != check:
+            return "its bytes are not those that were written"
+    except FileNotFoundError:
+        return "it is gone"
+    except OSError as error:
+        return f"it can't be read ({error.strerror or error})"
+    return None

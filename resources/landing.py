@@ -12,6 +12,7 @@ files here need not be somebody who may read the whole machine, and what can't b
 """
 
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -65,8 +66,9 @@ class FileStat:
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """How far a file has been read: `offset` bytes, `line` lines. `size` and `mtime_ns` as they were then. `sample` is
-    a hash of the first and last 64 KiB of what was read, `content` of all of it ("" where that is not known). `rows`
-    and `quarantined` count over the file."""
+    a hash of the first and last 64 KiB of what was read, `content` of a file that was read whole; `check` is the check
+    sum of all that was read, however often it was read on ("" where they are not known). `rows` and `quarantined` count
+    over the file."""
 
     kind: Kind
     name: str
@@ -79,6 +81,12 @@ class Cursor:
     mtime_ns: int = 0
     rows: int = 0
     quarantined: int = 0
+    check: str = ""
+
+    @property
+    def prefix_hash(self) -> str:
+        """`sample`, `check` and `content` as the ledger keeps them."""
+        return f"{self.sample}{f'.{self.check}' if self.check else ''}:{self.content}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,7 @@ class Landing:
                 rows = own.execute(query).all()
         found: dict[tuple[str, str], Cursor] = {}
         for row in rows:
-            sample, _, content = row.prefix_hash.partition(":")
+            sample, check, content = hashes(row.prefix_hash)
             found[row.kind, row.name] = Cursor(
                 row.kind,
                 row.name,
@@ -194,6 +202,7 @@ class Landing:
                 row.mtime_ns,
                 row.rows,
                 row.quarantined,
+                check,
             )
         return found
 
@@ -209,7 +218,7 @@ class Landing:
             "inode": cursor.inode,
             "offset": cursor.offset,
             "line": cursor.line,
-            "prefix_hash": f"{cursor.sample}:{cursor.content}",
+            "prefix_hash": cursor.prefix_hash,
             "size": cursor.size,
             "mtime_ns": cursor.mtime_ns,
             "taken_at": taken_at,
@@ -272,6 +281,7 @@ class Landing:
             known = os.fstat(file.fileno())
             now = replace(cursor, inode=known.st_ino, size=known.st_size, mtime_ns=known.st_mtime_ns)
             hashed = blake2b(digest_size=16) if cursor.offset == 0 else None
+            check = int(cursor.check or "0", 16) if cursor.check or not cursor.offset else None
             offset, line, rest = cursor.offset, cursor.line, b""
             if offset and _byte(file, offset - 1) != b"\n":
                 line -= 1  # its last line had no newline: what follows still belongs to it
@@ -292,6 +302,7 @@ class Landing:
                 if not end and not done:
                     end = len(data)
                 whole, rest = data[:end], data[end:]
+                check = check if check is None else zlib.crc32(whole, check)
                 lines = [(line + number, one) for number, one in enumerate(_split(whole), 1)]
                 line += whole.count(b"\n")
                 offset += end
@@ -302,6 +313,7 @@ class Landing:
                         line += 1
                         lines.append((line, rest))
                         offset += len(rest)
+                        check = check if check is None else zlib.crc32(rest, check)
                     elif not is_quiet(stat, wall):
                         mtime = _UNTRIED
                 whole_file = done and offset == known.st_size and hashed is not None
@@ -311,6 +323,7 @@ class Landing:
                     line=line,
                     sample=sample(file, offset),
                     content=hashed.hexdigest() if whole_file and hashed is not None else "",
+                    check="" if check is None else f"{check:08x}",
                     size=known.st_size if done else offset,
                     mtime_ns=mtime,
                 )
@@ -334,9 +347,10 @@ class Landing:
         self._admit(stat)
         with stat.path.open("rb") as file:
             known = os.fstat(file.fileno())
-            hashed = blake2b(digest_size=16)
+            hashed, check = blake2b(digest_size=16), 0
             while data := file.read(CHUNK):
                 hashed.update(data)
+                check = zlib.crc32(data, check)
             return Cursor(
                 stat.kind,
                 stat.name,
@@ -344,9 +358,31 @@ class Landing:
                 offset=known.st_size,
                 sample=sample(file, known.st_size),
                 content=hashed.hexdigest(),
+                check=f"{check:08x}",
                 size=known.st_size,
                 mtime_ns=known.st_mtime_ns,
             )
+
+
+def hashes(kept: str) -> tuple[str, str, str]:
+    """(`sample`, `check`, `content`) of a cursor, from `prefix_hash`; earlier ones have no check sum."""
+    head, _, content = kept.partition(":")
+    found, _, check = head.partition(".")
+    return found, check, content
+
+
+def spoilt(stat: FileStat, cursor: Cursor) -> bool:
+    """Whether a file that nobody has written since it was read holds other bytes than were read: the disk's doing. One
+    of which nothing is known, or that was changed, is not. OSError: it can't be read."""
+    grown = stat.form == "ndjson" and stat.size > cursor.size
+    if not cursor.check or cursor.inode != stat.inode or not (grown or stat.mtime_ns == cursor.mtime_ns):
+        return False
+    found, left = 0, cursor.offset
+    with stat.path.open("rb") as file:
+        while left > 0 and (data := file.read(min(CHUNK, left))):
+            found = zlib.crc32(data, found)
+            left -= len(data)
+    return left > 0 or f"{found:08x}" != cursor.check
 
 
 def sample(file: IO[bytes], offset: int) -> str:

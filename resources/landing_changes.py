@@ -12,10 +12,10 @@ and for what was read before. After the bytes it takes the old one's place.
 """
 
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
 from typing import IO
 
 import polars as pl
@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from resources.landing import CHUNK, Cursor, FileStat, Landing, sample
 from resources.ledger import Lease
+from resources.on_disk import into_place
 from resources.tables import landing_file
 
 _ENDING = ".forgetting"
@@ -51,6 +52,7 @@ def write_over(landing: Landing, stat: FileStat, patches: Sequence[Patch], lease
                 name=helper,
                 sample=sample(patched, cursor.offset),  # type: ignore[arg-type]
                 content=_content(patched, stat.size) if whole else "",
+                check=_check(patched, cursor.offset) if cursor.check else "",
             )
         with landing.ledger.write(lease) as tx:
             landing.save(tx, after, _taken_at(tx, stat))
@@ -134,13 +136,22 @@ def _content(file: "_Patched", size: int) -> str:
     return hashed.hexdigest()
 
 
+def _check(file: "_Patched", size: int) -> str:
+    """`Cursor.check` of so many bytes."""
+    found = 0
+    file.seek(0)
+    while size > 0 and (data := file.read(min(CHUNK, size))):
+        found = zlib.crc32(data, found)
+        size -= len(data)
+    return f"{found:08x}"
+
+
 def replace_parquet(landing: Landing, stat: FileStat, frame: pl.DataFrame, lease: Lease | None) -> None:
     """Put other rows in the place of a Parquet file; where it was read, it still is."""
     hidden = stat.path.with_name(f".{stat.path.name}.{os.getpid()}")
     try:
         frame.write_parquet(hidden)
         os.utime(hidden, ns=(stat.mtime_ns, stat.mtime_ns))
-        sync(hidden)
         own = landing.cursors([stat.kind]).get((stat.kind, stat.name))
         read = own is not None and own.content == landing.whole(stat).content
         helper = _helper(stat)
@@ -150,10 +161,9 @@ def replace_parquet(landing: Landing, stat: FileStat, frame: pl.DataFrame, lease
             after = replace(made, rows=own.rows, quarantined=own.quarantined, line=own.line)
             with landing.ledger.write(lease) as tx:
                 landing.save(tx, after, _taken_at(tx, stat))
-        hidden.replace(stat.path)
+        into_place(hidden, stat.path)
     finally:
         hidden.unlink(missing_ok=True)
-    sync(stat.path.parent)
     if after is not None:
         with landing.ledger.write(lease) as tx:
             landing.save(tx, replace(after, name=stat.name), _taken_at(tx, stat))
@@ -171,11 +181,3 @@ def _taken_at(tx: sa.Connection, stat: FileStat) -> int:
 
 def _drop(tx: sa.Connection, kind: str, name: str) -> None:
     tx.execute(landing_file.delete().where((landing_file.c.kind == kind) & (landing_file.c.name == name)))
-
-
-def sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

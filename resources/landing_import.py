@@ -20,6 +20,7 @@ from journey.json_rows import json_object
 from journey.problems import UsageError
 from resources.lake import parquet_schema
 from resources.landing import CSV, NDJSON, PARQUET, legible
+from resources.on_disk import into_place, make_folder
 
 Importable = Literal["contacts", "events", "coupons", "requests"]
 _LOOKED_AT = 50  # lines of an NDJSON file
@@ -94,7 +95,7 @@ def _names(file: Path) -> Iterable[str]:
 
 def _copy(folder: Path, file: Path, replace: bool) -> Path:
     """A copy under its own name; where another file has that name, instead of it or under a numbered one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     target = folder / legible(file.name).lstrip(".")
     number = 1
     while target.exists():
@@ -107,12 +108,7 @@ def _copy(folder: Path, file: Path, replace: bool) -> Path:
     hidden = folder / f".{target.name}.{os.getpid()}"
     try:
         shutil.copyfile(file, hidden)
-        handle = os.open(hidden, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        hidden.replace(target)
+        into_place(hidden, target)
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise

@@ -243,10 +243,22 @@ class Ledger:
 
     # -- leases ------------------------------------------------------------------------------------------------------
 
-    def take(self, name: str, holder: str, *, seconds: float = LEASE_SECONDS, note: str | None = None) -> Lease | None:
-        """Take the lease `name`; None while someone else holds it."""
+    def take(
+        self,
+        name: str,
+        holder: str,
+        *,
+        seconds: float = LEASE_SECONDS,
+        note: str | None = None,
+        beside: Callable[[str], bool] | None = None,
+    ) -> Lease | None:
+        """Take the lease `name`; None while someone else holds it, or one that it may not be held `beside`."""
         now = int(self.wall() * US)
         with self.write() as tx:
+            if beside is not None:
+                others = tx.execute(sa.select(tables.lease.c.name).where(tables.lease.c.until > now)).scalars()
+                if not all(beside(other) for other in others):
+                    return None
             row = tx.execute(sa.select(tables.lease).where(tables.lease.c.name == name)).one_or_none()
             if row is not None and row.until > now:
                 if row.until > now + int(LONGEST_LEASE * US):

@@ -20,6 +20,7 @@ from resources import coupons, hold, reached, spending, statuses
 from resources.claim import INBOX, Claimed, Share, claim
 from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
+from resources.mark import raise_mark
 from resources.tables import campaign as campaigns
 from resources.tables import sender as senders
 from resources.taken_over import note_lost
@@ -51,12 +52,16 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn gave. `pace` is the sender's in force; `stopped` why it may not send; `skipped` how many were."""
+    """What one turn gave. `pace` is the lane's part of the sender's in force, `ceiling` the sender's as configured now;
+    `stopped` why it may not send; `skipped` how many were; `mark` the number that is to be noted before anything that
+    was claimed is posted (`resources.mark`)."""
 
     claimed: tuple[Claimed, ...]
     pace: float
+    ceiling: float
     stopped: str | None
     skipped: int
+    mark: int | None
 
 
 _HAND_BACK = (
@@ -87,8 +92,15 @@ def lane_name(sender: str, share: int, shares: int) -> str:
     return f"{LANES}{sender}:{share}/{shares}"
 
 
+def cut_otherwise(name: str, sender: str, shares: int) -> bool:
+    """Whether a lease is that of a lane of this sender of which there were another number: its share overlaps."""
+    lane, _, number = name.rpartition("/")
+    return lane.startswith(f"{LANES}{sender}:") and number != str(shares)
+
+
 class Outbox:
-    """The outbox of one sender's share. `ceiling` is the sender's configured pace, of which a lane has 1/shares."""
+    """The outbox of one sender's share. `ceiling` is the sender's configured pace, of which a lane has 1/shares; once
+    the ledger knows the sender, what it says of it counts: the settings may change while a lane is at work."""
 
     def __init__(self, ledger: Ledger, lease: Lease, sender: str, share: int, shares: int, ceiling: float) -> None:
         self.ledger, self.lease, self.sender = ledger, lease, sender
@@ -103,15 +115,16 @@ class Outbox:
         with self.ledger.write(self.lease) as tx:
             settle(tx, self.sender, settled, now, wall)
             state = tx.execute(sa.select(senders).where(senders.c.name == self.sender)).one_or_none()
-            pace = self.ceiling
+            pace = ceiling = self.ceiling if state is None else float(state.ceiling)
             if state is not None and state.slowed_at is not None:
-                pace = faster(state.pace, self.ceiling, (wall - state.slowed_at) / US)
+                pace = faster(state.pace, ceiling, (wall - state.slowed_at) / US)
             stopped = state.stopped_why if state is not None and state.stopped_at is not None else hold.held(tx)
             claimed: list[Claimed] = []
             skipped = 0
             if want > 0 and stopped is None:
                 claimed, skipped = claim(tx, self._mine, state, want, now, wall)
-        return Turn(tuple(claimed), pace / self.shares, stopped, skipped)
+            mark = raise_mark(tx) if claimed else None
+        return Turn(tuple(claimed), pace / self.shares, ceiling, stopped, skipped, mark)
 
 
 def settle(tx: sa.Connection, sender: str, settled: Sequence[Settled], now: int, wall: int) -> None:

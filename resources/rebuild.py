@@ -4,15 +4,17 @@ What belongs here: the tables of the lake. Contacts and events derive from the l
 webhook log; the texts of messages that wait are rendered again when they are planned anew. Rendered texts that went
 out, moves, entries and evaluated audiences derive from nothing: a file of them that is gone is lost, and is no longer
 listed among what counts. Nothing here starts anything: events that are made again have a batch that everybody has seen.
+What is under way stands in the ledger: one that was broken off is known, and the next one makes the same tables again.
 
 Publishing again what analysts see is with the pass (`pipelines.publish`).
 """
 
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -20,12 +22,12 @@ import sqlalchemy as sa
 
 from journey.clock import to_us
 from journey.contact_rows import contact_schema
-from journey.problems import LedgerError
 from journey.webhook import parse
 from resources.backup import DERIVED
 from resources.contact_intake import take_in_contacts
 from resources.contacts import BASE, DELTA, Contacts
 from resources.coupons import give_back
+from resources.damage import LOST, NAMED, SPOILT, UNDER_WAY, damaged, spoilt_files
 from resources.event_intake import take_in_events
 from resources.events import EVENTS, Events
 from resources.events import NAME as EVENT_TABLE
@@ -35,19 +37,14 @@ from resources.landing import Cursor, FileStat, Kind, Landing
 from resources.ledger import Lease, Ledger, chunks, mark_dirty, select_in
 from resources.retry_kinds import rules_of
 from resources.status_intake import MESSAGE_EVENTS, claims, match
-from resources.tables import answer, lake_file
+from resources.tables import answer, lake_file, meta
 from resources.tables import export as exports
 
 SEEN = 0
 """The batch of events that were made again: nobody who looks at new events sees them."""
 
-NAMED = ("bodies", "audience")
-"""Tables whose files are named by rows: one that is lost stays listed (with LOST as its size), and says so."""
-
-LOST = -1
-SCANNED = (BASE, DELTA, EVENT_TABLE, "entries", "message_events", "participant_steps")
-"""Tables of which every file is read: without one of them a pass would decide by half of what is so."""
-
+PART = 500_000
+"""Rows of events or reports that are in memory at once."""
 
 NO_FILE = "what no file brought of contacts: what `update` steps wrote, ids of WhatsApp; the rest was made again"
 # What may have gone out before a restore is not planned anew.
@@ -64,56 +61,26 @@ class Rebuilt:
     lost: list[tuple[str, int, str]] = field(default_factory=list)
 
 
-def damaged(home: Home, names: Iterable[str] | None = None) -> list[sa.Row[Any]]:
-    """The files that count (of these tables, or all but what a publish makes) and that are gone or of another size."""
-    query = sa.select(lake_file).where(lake_file.c.dropped_at.is_(None), lake_file.c.bytes != LOST)
-    if names is not None:
-        query = query.where(lake_file.c.name.in_(list(names)))
-    with home.ledger.read() as tx:
-        rows = tx.execute(query.order_by(lake_file.c.id)).all()
-    return [row for row in rows if not row.path.startswith(DERIVED) and _wrong(home, row)]
-
-
-def refuse_damage(home: Home) -> None:
-    """LedgerError where a file is gone or damaged that every pass reads."""
-    found = damaged(home, SCANNED)
-    if found:
-        more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
-        raise LedgerError(
-            f"files of the lake are gone or damaged: {found[0].path}{more}",
-            where=str(home.paths.lake),
-            mend="Nothing is sent by half of what is known: run `estafette rebuild`, or put them back from a backup",
-        )
-
-
 def rebuild(home: Home, lease: Lease, now: datetime) -> Rebuilt:
     """Make again what is gone or damaged, as far as it derives from something, and forget every export, so that the
     next publish writes all of them."""
     done = Rebuilt()
-    found = damaged(home)
-    by_table: dict[str, list[sa.Row[Any]]] = {}
-    for row in found:
-        by_table.setdefault(row.name, []).append(row)
-    _give_up(home, lease, found)
-    if by_table.keys() & {BASE, DELTA, EVENT_TABLE}:
-        _from_landing(home, lease, by_table.keys(), now, done)
-    if "message_events" in by_table:
-        done.rows["message_events"] = _reports(home, lease, now)
-    if "bodies" in by_table:
-        done.planned_anew = _plan_anew(home, lease, [row.id for row in by_table["bodies"]], now)
+    found = damaged(home, read=True)
+    tables = {str(row.name) for row in found} | set((home.ledger.meta(UNDER_WAY) or "").split())
+    _give_up(home, lease, found, tables)
+    if tables & {BASE, DELTA, EVENT_TABLE}:
+        _from_landing(home, lease, tables, now, done)
+    if "message_events" in tables:
+        done.rows["message_events"] = _reports(home, lease)
+    if "bodies" in tables:
+        done.planned_anew = _plan_anew(home, lease, now)
     made = {EVENT_TABLE, "message_events"}
     for row in found:
         if row.name not in made:
             done.lost.append((row.path, int(row.rows), _why(row.name)))
+    done.lost += [(f"landing/{stat.shown}", cursor.rows, SPOILT) for stat, cursor in spoilt_files(home.landing)]
     _forget_exports(home, lease)
     return done
-
-
-def _wrong(home: Home, row: sa.Row[Any]) -> bool:
-    try:
-        return (home.lake.root / str(row.path)).stat().st_size != int(row.bytes)
-    except OSError:
-        return True
 
 
 def _why(name: str) -> str:
@@ -127,8 +94,12 @@ def _why(name: str) -> str:
     }.get(name, "it derives from nothing")
 
 
-def _give_up(home: Home, lease: Lease, rows: Sequence[sa.Row[Any]]) -> None:
-    """What is gone or damaged counts no longer; what rows name stays known as lost."""
+def _give_up(home: Home, lease: Lease, rows: Sequence[sa.Row[Any]], tables: Iterable[str]) -> None:
+    """What is gone or damaged counts no longer; what rows name stays known as lost. `tables` are under way now."""
+    with home.ledger.write(lease) as tx:
+        tx.execute(meta.delete().where(meta.c.name == UNDER_WAY))
+        if tables:
+            tx.execute(meta.insert().values(name=UNDER_WAY, value=" ".join(sorted(tables))))
     for part in chunks(len(rows)):
         with home.ledger.write(lease) as tx:
             home.lake.drop(tx, [row.id for row in rows[part] if row.name not in NAMED])
@@ -213,46 +184,85 @@ def _contacts(home: Home, lease: Lease, made: Contacts) -> int:
 
 
 def _events(home: Home, lease: Lease, made: Events) -> int:
-    """Events that are not here any more. Nobody who looks at new events sees them."""
-    known = home.events.scan().select("event_id")
-    frame = made.scan().join(known, on="event_id", how="anti").collect().with_columns(batch=pl.lit(SEEN, pl.Int64))
+    """Events that are not here any more, some at a time. Nobody who looks at new events sees them."""
+    count = 0
+    for part in _parts(made.lake.files(EVENT_TABLE)):
+        frame = home.events.new(part).with_columns(batch=pl.lit(SEEN, pl.Int64))
+        count += _add(home, lease, EVENT_TABLE, frame.select(list(EVENTS)), "occurred_at")
+    return count
+
+
+def _parts(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
+    """The rows of some files of one table, at most `PART` at a time."""
+    waiting: list[pl.DataFrame] = []
+    for file in files:
+        scanned = pl.scan_parquet(file, glob=False)
+        rows = int(scanned.select(pl.len()).collect().item())
+        for start in range(0, rows, PART):
+            some = scanned.slice(start, PART).collect()
+            if waiting and sum(one.height for one in waiting) + some.height > PART:
+                yield pl.concat(waiting)
+                waiting = []
+            waiting.append(some)
+    if waiting:
+        yield pl.concat(waiting)
+
+
+def _add(home: Home, lease: Lease, name: str, frame: pl.DataFrame, at: str) -> int:
     if frame.height:
-        file = home.lake.put(EVENT_TABLE, frame.select(list(EVENTS)), at="occurred_at")
+        file = home.lake.put(name, frame, at=at)
         with home.ledger.write(lease) as tx:
             home.lake.register(tx, file)
     return frame.height
 
 
-def _reports(home: Home, lease: Lease, now: datetime) -> int:
-    """Statuses of the webhook log that are not here any more, each (message or wamid, status) once."""
-    parts = [pl.DataFrame(schema=MESSAGE_EVENTS)]
+def _reports(home: Home, lease: Lease) -> int:
+    """Statuses of the webhook log that are not here any more, each (message or wamid, status) once: first all that the
+    log says, into files; then those of some messages after the other."""
+    folder = home.paths.data / f".rebuilding-{secrets.token_hex(4)}"
+    folder.mkdir()
+    try:
+        files: list[Path] = []
+        rows = 0
+        for part in _told(home):
+            files.append(folder / f"{len(files)}.parquet")
+            part.write_parquet(files[-1])
+            rows += part.height
+        count, key, portions = 0, ["wamid", "status"], -(-rows // PART)
+        for portion in range(portions):
+            mine = pl.col("wamid").hash(seed=0) % portions == portion
+            told = pl.scan_parquet(files, schema=MESSAGE_EVENTS, glob=False).filter(mine).collect(engine="streaming")
+            once = told.sort("status_at", "received_at").unique(key, keep="first", maintain_order=True)
+            known = home.lake.scan("message_events", MESSAGE_EVENTS).filter(mine).select(key)
+            missing = once.join(known.collect(engine="streaming"), on=key, how="anti", maintain_order="left")
+            count += _add(home, lease, "message_events", missing, "received_at")
+        return count
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(home: Home) -> Iterator[pl.DataFrame]:
+    """What the webhook log says of messages (MESSAGE_EVENTS), a portion of a log at a time."""
+    prefix = home.installation_prefix()
     for stat in home.landing.files(["webhooks"]):
         for lines in home.landing.prefix(stat, stat.size):
             statuses = parse(list(enumerate(lines, 1))).statuses
-            for part in chunks(statuses.height, pause=0.0):
-                matched = match(home, claims(statuses[part], home.installation_prefix()))
-                received = pl.col("received_at").fill_null(pl.col("status_at"))
-                parts.append(matched.with_columns(received).select(list(MESSAGE_EVENTS)))
-    key = ["wamid", "status"]
-    told = pl.concat(parts).sort("status_at", maintain_order=True).unique(key, keep="first", maintain_order=True)
-    known = home.lake.scan("message_events", MESSAGE_EVENTS).select(key).collect()
-    missing = told.join(known, on=key, how="anti", maintain_order="left")
-    if missing.height:
-        file = home.lake.put("message_events", missing, at="received_at")
-        with home.ledger.write(lease) as tx:
-            home.lake.register(tx, file)
-    return missing.height
+            received = pl.col("received_at").fill_null(pl.col("status_at"))
+            matched = [match(home, claims(statuses[part], prefix)) for part in chunks(statuses.height, pause=0.0)]
+            if matched:
+                yield pl.concat(matched).with_columns(received).select(list(MESSAGE_EVENTS))
 
 
 # -- texts of messages that wait ---------------------------------------------------------------------------------------
 
 
-def _plan_anew(home: Home, lease: Lease, files: Sequence[int], now: datetime) -> int:
+def _plan_anew(home: Home, lease: Lease, now: datetime) -> int:
     """Messages that wait and have lost their text are as if they had not been planned: the next pass plans them, under
     the same uid. Those that were ever attempted stay as they are. Gives how many."""
     with home.ledger.read() as tx:
-        query = f"SELECT id FROM message WHERE body_file IN :ids AND {_WAITING} AND copy = 1"
-        ids = [int(row.id) for row in select_in(tx, query, list(files))]
+        lost = f"SELECT id FROM lake_file WHERE name = 'bodies' AND bytes = {LOST}"
+        query = f"SELECT id FROM message WHERE body_file IN ({lost}) AND {_WAITING} AND copy = 1"
+        ids = [int(row.id) for row in tx.exec_driver_sql(query)]
     for part in chunks(len(ids)):
         with home.ledger.write(lease) as tx:
             open_ = f"SELECT id, participant_id, step FROM message WHERE {_WAITING} AND id IN :ids"
@@ -271,8 +281,10 @@ def _plan_anew(home: Home, lease: Lease, files: Sequence[int], now: datetime) ->
 
 
 def _forget_exports(home: Home, lease: Lease) -> None:
+    """The next publish writes all of them; with that everything is there again."""
     home.paths.tallies.unlink(missing_ok=True)
     with home.ledger.write(lease) as tx:
         paths = tx.execute(sa.select(exports.c.path)).scalars().all()
         home.lake.drop(tx, tx.execute(sa.select(lake_file.c.id).where(lake_file.c.path.startswith(DERIVED))).scalars())
         tx.execute(exports.delete().where(exports.c.path.in_(paths)))
+        tx.execute(meta.delete().where(meta.c.name == UNDER_WAY))

@@ -24,9 +24,11 @@ from journey.problems import EstafetteError, LedgerError
 from resources.backup import LAKE, LEDGER, Backup
 from resources.hold import Restored, begin
 from resources.home import Home
-from resources.landing import sample
+from resources.lake import check_of
+from resources.landing import hashes, sample
 from resources.ledger import Ledger
 from resources.ledger_files import SIDES, copy_closed
+from resources.on_disk import sync
 from resources.openers import Opener, openers
 from resources.tables import landing_file
 
@@ -123,7 +125,8 @@ def _landing_is_lost(home: Home, backup: Backup) -> bool:
 
 def _bring(home: Home, backup: Backup) -> int:
     """Copy the landing and project files that are gone here. Gives how many. A log that is shorter here than in the
-    backup, and is its beginning, comes too; what was here is kept beside it, hidden."""
+    backup, and is its beginning, comes too, and a file whose bytes are others here though nobody wrote it since; what
+    was here is kept beside it, hidden."""
     brought = 0
     for name, size in backup.files.items():
         room, _, rest = name.partition("/")
@@ -131,7 +134,7 @@ def _bring(home: Home, backup: Backup) -> int:
             continue
         source, target = backup.path / name, home.path / (name if room == "landing" else rest)
         if target.exists():
-            if room != "landing" or not _is_beginning(target, source, size):
+            if room != "landing" or not (_is_beginning(target, source, size) or _is_spoilt(target, source)):
                 continue
             target.rename(target.with_name(f".{target.name}.replaced"))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +151,13 @@ def _is_beginning(path: Path, whole: Path, size: int) -> bool:
         return False
     with path.open("rb") as one, whole.open("rb") as other:
         return sample(one, there) == sample(other, there)
+
+
+def _is_spoilt(path: Path, copy: Path) -> bool:
+    """Whether a landing file is of the size and time of its copy, and holds other bytes."""
+    here, there = path.stat(), copy.stat()
+    same = (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    return same and check_of(path) != check_of(copy)
 
 
 def _stage(home: Home, backup: Backup, folder: Path, epoch: int, lost: bool) -> None:
@@ -181,7 +191,7 @@ def _find_landing(tx: sa.Connection, home: Home) -> None:
             if stat.st_ino == row.inode or stat.st_size < row.offset:
                 continue
             with path.open("rb") as file:
-                if sample(file, row.offset) != row.prefix_hash.partition(":")[0]:
+                if sample(file, row.offset) != hashes(row.prefix_hash)[0]:
                     continue
         except OSError:
             continue
@@ -213,8 +223,10 @@ def _swap(home: Home, staged: Path, target: Path) -> Path | None:
         if aside is not None:
             aside.rename(data)
         raise
+    sync(data.parent)
     if elsewhere:
         target.with_name(f".{target.name}.restoring").rename(target)
+        sync(target.parent)
     return aside
 
 

@@ -23,6 +23,7 @@ from resources.consents import apply_consent
 from resources.home import Home
 from resources.lake import LakeFile
 from resources.ledger import BULK, Lease, select_in
+from resources.mark import begin_anew, is_behind
 from resources.sharing import note_others
 
 MESSAGE_EVENTS: dict[str, pl.DataType] = {
@@ -38,10 +39,10 @@ MESSAGE_EVENTS: dict[str, pl.DataType] = {
 }
 TOLD = (
     "wamid", "status", "status_at", "received_at", "error_code", "error_title", "pricing_category", "pricing_type",
-    "claimed", "uid", "callback", "phone_number_id",
+    "epoch", "claimed", "uid", "callback", "phone_number_id",
 )  # fmt: skip
-"""Columns of statuses, as in `webhook_shapes.STATUSES`; and the id and the uid of the message of ours that each says it
-is of. Of those, nobody asks for their callback and number, which are null."""
+"""Columns of statuses, as in `webhook_shapes.STATUSES`; and the epoch, the id and the uid of the message of ours that
+each says it is of. Of those, nobody asks for their callback and number, which are null."""
 _ANEW = """SELECT uid, id FROM message WHERE state IN ('planned', 'held') AND uid IN {}
 UNION ALL SELECT uid, id FROM message WHERE state IN ('attempted', 'unknown') AND uid IN {}"""
 """A message that is not settled, by its uid: a restored ledger may know it by another id than its statuses."""
@@ -51,6 +52,7 @@ _BY_ID = {
     "its_wamid": pl.String,
     **{f"its_{one.value}": pl.Int64 for one in Status},
 }
+_OF_WAMID = "SELECT wamid, id FROM message WHERE wamid IN {}"
 _BY_WAMID = {"wamid": pl.String, "by_wamid": pl.Int64}
 _BY_UID = {"uid": pl.Int64, "by_uid": pl.Int64}
 _EARLY = {"wamid": pl.String, "status": pl.String}
@@ -66,6 +68,7 @@ def claims(statuses: pl.DataFrame, prefix: str) -> pl.DataFrame:
     sent along (`prefix`: that of this installation), in the place of the text. A million take 200 MB."""
     mine = pl.when(pl.col("callback").str.starts_with(prefix + ":")).then(pl.col("callback").str.split(":"))
     told = statuses.with_columns(mine=mine).with_columns(
+        epoch=pl.col("mine").list.get(2, null_on_oob=True).cast(pl.Int32, strict=False),
         claimed=pl.col("mine").list.get(3, null_on_oob=True).cast(pl.Int64, strict=False),
         uid=pl.col("mine").list.get(4, null_on_oob=True).cast(pl.Int64, strict=False),
     )
@@ -93,9 +96,10 @@ def take_in_statuses(home: Home, lease: Lease, told: pl.DataFrame, now: datetime
 
 @dataclass(frozen=True)
 class _Ready:
-    """Statuses that say something new, ready for their transaction: those that Meta's 131050 came with, what the rest
-    say of our messages, those of nobody's, rows of `early_status`, and the file of all."""
+    """Statuses that say something new, ready for their transaction: those of our messages, those of them that Meta's
+    131050 came with, what they say of our messages, those of nobody's, rows of `early_status`, and the file of all."""
 
+    ours: pl.DataFrame
     stopped: pl.DataFrame
     told: statuses.Told
     strange: pl.DataFrame
@@ -119,7 +123,7 @@ def _ready(home: Home, fresh: pl.DataFrame, now: datetime) -> _Ready:
     )  # fmt: skip
     stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
     file = home.lake.put("message_events", fresh.select(list(MESSAGE_EVENTS)), at="received_at")
-    return _Ready(stopped, statuses.tell(folded, to_us(now)), strange, early, file)
+    return _Ready(ours, stopped, statuses.tell(folded, to_us(now)), strange, early, file)
 
 
 def _write(home: Home, lease: Lease, part: _Ready, now: datetime) -> None:
@@ -129,9 +133,14 @@ def _write(home: Home, lease: Lease, part: _Ready, now: datetime) -> None:
     installation = (home.ledger.meta("installation") or "") if part.strange.height else ""
     with home.ledger.write(lease) as tx:
         home.lake.register(tx, part.file)
-        statuses.fold(tx, part.told, to_us(now))
+        untried = statuses.fold(tx, part.told, to_us(now))
         note_others(tx, part.strange, installation, now)
         statuses.keep_early(tx, part.early.rows(named=True))
+        behind = _is_behind(tx, part.ours.filter(pl.col("message_id").is_in(untried)), part.strange)
+        if behind:
+            begin_anew(tx, now)
+    if behind:
+        raise is_behind()
 
 
 def match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
@@ -145,7 +154,7 @@ def match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
         # Mostly the message that is named bears the wamid. No other has it then.
         known = (pl.col("its_wamid") == pl.col("wamid")).fill_null(False)
         named, others = own.filter(known), own.filter(~known)
-        by_wamid = _asked(home, tx, "SELECT wamid, id FROM message WHERE wamid IN {}", _BY_WAMID, others["wamid"])
+        by_wamid = _asked(home, tx, _OF_WAMID, _BY_WAMID, others["wamid"])
         unfound = others.filter(~pl.col("uid").is_in(by_id["uid"].implode()))["uid"]
         anew = _asked(home, tx, _ANEW, _BY_UID, unfound).unique("uid", keep="first", maintain_order=True)
     others = (
@@ -158,6 +167,22 @@ def match(home: Home, told: pl.DataFrame) -> pl.DataFrame:
     )
     named = named.with_columns(message_id="claimed")
     return pl.concat([named, others.select(named.columns)])
+
+
+def _is_behind(tx: sa.Connection, untried: pl.DataFrame, strange: pl.DataFrame) -> bool:
+    """Whether statuses show that this ledger is an older copy of one that sent on: they bear what only it sends along,
+    of this epoch, and are of messages that were never tried here (`untried`), or whose ids were not given here yet."""
+    if untried.is_empty() and strange["claimed"].null_count() == strange.height:  # nearly always
+        return False
+    now = pl.col("epoch") == int(tx.exec_driver_sql("SELECT value FROM meta WHERE name = 'epoch'").scalar_one())
+    given = tx.exec_driver_sql("SELECT max(id) FROM message").scalar()
+    return bool(untried.filter(now).height or strange.filter(now, pl.col("claimed") > int(given or 0)).height)
+
+
+def messages_of(home: Home, wamids: pl.Series) -> pl.DataFrame:
+    """The messages that bear these wamids: `wamid`, `by_wamid` (their ids)."""
+    with home.ledger.read() as tx:
+        return _asked(home, tx, _OF_WAMID, _BY_WAMID, wamids)
 
 
 def _fresh(home: Home, matched: pl.DataFrame) -> pl.DataFrame:

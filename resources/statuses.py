@@ -25,6 +25,9 @@ from resources.tables import early_status
 REFUSED_MARKETING = "refused_131050"
 """The cause of an opt-out that is in force and not with the contact yet."""
 
+JOINED = "early_joined"
+"""In `meta`: since when (taken in, microseconds) statuses came that had no message then and have one now; the lake has
+them without until `early_names`."""
 
 #: Statuses of messages of ours. Times in microseconds since 1970 UTC.
 FOLDED: Mapping[str, Any] = {
@@ -37,13 +40,17 @@ FOLDED: Mapping[str, Any] = {
 }
 
 # What most messages have by then is written to the few that have not: each index costs more than all of the fold.
-_BARE = """SELECT id, accepted_at IS NULL AS new, attempted_at IS NULL AS elsewhere FROM message
+_BARE = """SELECT id, accepted_at IS NULL AS new, attempted_at IS NULL AS elsewhere, wamid IS NULL AS nameless,
+  state IN ('planned', 'held') AND attempted_at IS NULL AND tries = 0 AND pair_tries = 0 AND not_before = 0
+  AND error_code IS NULL AND held_why IS NOT 'restored' AS untried FROM message
   WHERE (accepted_at IS NULL OR wamid IS NULL OR attempted_at IS NULL OR held_why IS NOT NULL) AND id IN :ids"""
 _KNOWN = """UPDATE message SET attempted_at = COALESCE(attempted_at, :sent, :delivered, :read, :failed),
   wamid = COALESCE(wamid, :wamid), held_why = NULL WHERE id = :id"""
 _TOLD = ("id", *(one.value for one in Status), "code", "title")
 _NEW = " OR ".join(f"({one}_at IS NULL AND told.{one} IS NOT NULL)" for one in Status)
 _NEVER = 2**62
+_NAMED_SINCE = """INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE
+  SET value = MIN(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"""
 # Accepted no later than any status says: the same whichever of them, or the answer, comes first.
 _SOONEST = ", ".join(
     f"COALESCE(CASE WHEN {one}_at IS NULL THEN MAX(told.{one}, attempted_at) END, {_NEVER})" for one in Status
@@ -93,11 +100,12 @@ def _said(meant: pl.DataFrame) -> list[str]:
     return [one for one in _TOLD if meant[one].null_count() < meant.height]
 
 
-def fold(tx: sa.Connection, told: Told, now: int) -> None:
-    """Fold what statuses say into their messages and wake whom it may move."""
+def fold(tx: sa.Connection, told: Told, now: int) -> list[int]:
+    """Fold what statuses say into their messages and wake whom it may move. Gives the messages (ids) that this ledger
+    had never tried to send."""
     meant = told.meant
     if told.every.is_empty():
-        return
+        return []
     ids = told.every.get_column("message_id")
     bare = select_in(tx, _BARE, ids.to_list())
     new = [int(row.id) for row in bare if row.new]
@@ -118,6 +126,9 @@ def fold(tx: sa.Connection, told: Told, now: int) -> None:
     gone = meant.filter(pl.col("failed").is_not_null(), code=UNDELIVERABLE).get_column("id").to_list()
     note_unreachable(tx, gone, UNDELIVERABLE, now)
     mark_dirty(tx, "message", ids)
+    nameless = pl.col("id").is_in([int(row.id) for row in bare if row.nameless]) & pl.col("wamid").is_not_null()
+    join_early(tx, meant.filter(nameless).select("id", "wamid").rows(), now)
+    return [int(row.id) for row in bare if row.untried]
 
 
 def wake(tx: sa.Connection, message_ids: Sequence[int], now: int) -> None:
@@ -177,7 +188,7 @@ def join_early(tx: sa.Connection, accepted: Sequence[tuple[int, str]], now: int)
     ids = {wamid: message_id for message_id, wamid in accepted}
     if not ids:
         return
-    found = tx.execute(sa.select(early_status).where(early_status.c.wamid.in_(ids))).all()
+    found = select_in(tx, "SELECT * FROM early_status WHERE wamid IN :ids", list(ids))
     _join(tx, [(ids[row.wamid], row) for row in found], now)
 
 
@@ -201,6 +212,7 @@ def _join(tx: sa.Connection, found: Sequence[tuple[int, Any]], now: int) -> None
         return
     rows = [(i, r.wamid, r.status, r.status_at, r.error_code, r.error_title) for i, r in found]
     fold(tx, tell(pl.DataFrame(rows, schema=FOLDED, orient="row"), now), now)
+    tx.exec_driver_sql(_NAMED_SINCE, (JOINED, str(min(int(r.received_at) for _, r in found))))
     stopped = [(i, r) for i, r in found if r.status == Status.failed and r.error_code == MARKETING_STOPPED]
     refuse_marketing(tx, {i: min(int(r.status_at), now) for i, r in stopped})
     joined = early_status.c.wamid.in_({r.wamid for _, r in found}) & early_status.c.status.in_([*Status])

@@ -21,7 +21,7 @@ import polars as pl
 from journey import schemas
 from resources.analyst_views import select, text
 from resources.export import Part
-from resources.lake import sync
+from resources.on_disk import sync
 
 PAIRS = 20_000_000
 """How many (contact, sender) are looked at in one go: 8 bytes each, and as much again to tell them apart."""

@@ -11,6 +11,7 @@ from journey.problems import UsageError
 from journey.template import parse_template
 from resources.cloud_api import CloudApi
 from resources.home import Home
+from resources.on_disk import into_place
 from resources.template_news import note_approved
 
 
@@ -61,7 +62,7 @@ def pull(home: Home) -> Pulled:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             hidden = path.with_name(f".{path.name}")
             hidden.write_text(text, encoding="utf-8")
-            hidden.replace(path)
+            into_place(hidden, path)
             pulled.changed.append(template.file_name)
     for path in sorted(folder.glob("*.json")):
         if path.name not in files:

@@ -18,6 +18,13 @@ settings.register_profile("estafette", deadline=None, suppress_health_check=[Hea
 settings.load_profile("estafette")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes on a quiet machine may take long on one with other things to do."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3_600))
+
+
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the secrets, the home or the clock of whoever runs it."""

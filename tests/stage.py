@@ -183,7 +183,10 @@ class Stage:
         assert lease is not None
         outbox = Outbox(self.home.ledger, lease, "main", 0, 1, 80.0)
         wall = int(self.wall * US)
-        claimed = list(outbox.turn([], want, self.us, wall).claimed)
+        turn = outbox.turn([], want, self.us, wall)
+        if turn.mark is not None:
+            self.home.mark.note(turn.mark)
+        claimed = list(turn.claimed)
         outbox.turn([Settled(one.id, (outcome or accepted)(one)) for one in claimed], 0, self.us, wall)
         self.home.ledger.release(lease)
         return claimed

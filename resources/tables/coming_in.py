@@ -5,7 +5,8 @@ import sqlalchemy as sa
 from resources.tables.metadata import metadata
 
 #: How far each landing file has been read. A file is known by name and inode; `prefix_hash` covers the `offset` bytes
-#: already read, so that a replaced file is read from its start. `line` is the number of the last line read.
+#: already read (a sample, their check sum, a hash of a file that was read whole), so that a replaced file is read from
+#: its start, and one that the disk spoilt is known. `line` is the number of the last line read.
 landing_file = sa.Table(
     "landing_file",
     metadata,

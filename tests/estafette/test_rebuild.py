@@ -10,7 +10,8 @@ import pytest
 from journey.problems import LedgerError
 from pipelines.publish import publish
 from resources.analyst_db import connect
-from resources.rebuild import NO_FILE, rebuild, refuse_damage
+from resources.damage import refuse_damage
+from resources.rebuild import NO_FILE, rebuild
 from tests.stage import delivery, person
 
 TRIGGERED = """

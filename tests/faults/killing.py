@@ -144,9 +144,9 @@ class Campaign:
             one.join()
 
     def end(self, one: BaseProcess, number: signal.Signals = signal.SIGKILL) -> None:
-        self.at = time.time()
         with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
             os.kill(one.pid or 0, number)
+        self.at = time.time()  # not before: until then it went on sending
 
     def wake(self, one: BaseProcess) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -214,8 +214,7 @@ class Campaign:
         before = self.posted()
         with self.running(lanes_only, self.home, SENDERS) as sleeper:
             wait_for(lambda: self.posted() > before or not sleeper.is_alive(), PATIENCE)
-            self.at = time.time()
-            stop_between_transactions(sleeper.pid or 0, self.home)
+            self.at = stop_between_transactions(sleeper.pid or 0, self.home)
             self._over()
             with self.running(lanes_only, self.home, SENDERS):
                 time.sleep(self.chance.uniform(0.1, 0.4))

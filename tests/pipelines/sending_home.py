@@ -120,21 +120,22 @@ def fence(path: Path) -> None:
     sql(path, "UPDATE lease SET until = 0")
 
 
-def stop_between_transactions(pid: int, path: Path) -> None:
+def stop_between_transactions(pid: int, path: Path) -> float:
     """Stop a process, but in none of its transactions: within one it would keep everybody from the ledger's file. One
-    that has ended by itself is left alone."""
+    that has ended by itself is left alone. Gives when it was stopped: it may run on between two tries."""
     try:
         for _ in range(500):
             os.kill(pid, signal.SIGSTOP)
+            at = time.time()
             wait_for(lambda: stands_still(pid))
             connection = sqlite3.connect(path / "data/ledger.sqlite", timeout=0.3)
             with contextlib.closing(connection), contextlib.suppress(sqlite3.OperationalError):
                 connection.execute("BEGIN IMMEDIATE")
-                return
+                return at
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.013)
     except ProcessLookupError:
-        return
+        return time.time()
     raise AssertionError("it is always within a transaction")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from journey import pacing
 from journey.failures import Failure
 from journey.problems import UsageError
-from pipelines import sending as sending_module
 from pipelines.lane import LaneReport
 from pipelines.sending import Progress, Sending, lane_jobs, open_lane, recover_lost, waiting
 from resources.failures import failures
@@ -75,7 +75,7 @@ def test_a_big_backlog_is_left_to_the_dispatch(tmp_path: Path, box: Box) -> None
 def test_a_sender_faster_than_a_lane_has_several_that_share_its_pace(
     tmp_path: Path, box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending_module, "A_LANE", 700.0)
+    monkeypatch.setattr(pacing, "A_LANE", 700.0)
     path = write_home(tmp_path / "home", box.url, people=40, pace=1000)
     plan_all(path)
     opened = open_home(path)

@@ -102,6 +102,7 @@ def test_a_status_is_known_by_its_wamid_where_the_callback_is_missing(make_home)
 def test_statuses_of_one_wamid_belong_together_where_only_one_says_whose_it_is(make_home):
     stage = make_home(contacts=1)
     stage.run()
+    stage.send(unknown)
     one, two = stage.status_of(1, "sent"), status_value("wamid.1", "delivered", stage.now)
     stage.webhook(one, two).turn()
     assert stage.rows("SELECT state, wamid FROM message") == [("delivered", "wamid.1")]
@@ -118,6 +119,45 @@ def test_a_status_that_comes_before_its_messages_wamid_is_joined_when_the_answer
     assert stage.value("SELECT count(*) FROM early_status") == 0
     stage.turn()
     assert stage.moves() == [("c0", "hello", "read", "reminder")]
+
+
+def named(stage):
+    """(status, message) of everything that analysts see of statuses."""
+    return sorted(((row["status"], row["message_id"]) for row in stage.lake("message_events")), key=repr)
+
+
+def test_a_status_that_came_before_its_message_was_known_stands_with_it_afterwards(make_home):
+    stage = make_home(contacts=2)
+    stage.run()
+    early = [status_value(f"wamid.{one}", kind, stage.now) for one in (1, 2) for kind in ("sent", "delivered")]
+    stage.webhook(*early, status_value("wamid.foreign", "read", stage.now)).turn()
+    assert {message for _, message in named(stage)} == {None}
+    stage.send(want=1)
+    stage.later(minutes=1).turn()
+    assert [one for one in named(stage) if one[1]] == [("delivered", 1), ("sent", 1)]
+    stage.send()
+    stage.status(1, "read").turn()
+    assert [one for one in named(stage) if one[1]] == [
+        ("delivered", 1), ("delivered", 2), ("read", 1), ("sent", 1), ("sent", 2)
+    ]  # fmt: skip
+    assert len(named(stage)) == 6, "each is there once"
+    files = stage.home.lake.files("message_events")
+    stage.turn()
+    assert stage.home.lake.files("message_events") == files, "nothing is written anew without need"
+
+
+def test_a_status_without_our_id_is_joined_when_a_later_one_says_whose_it_is(make_home):
+    """The answer to the send never came, so only statuses tell the wamid."""
+    stage = make_home(contacts=1, campaigns=[READ])
+    stage.run()
+    stage.send(unknown)
+    stage.webhook(status_value("wamid.1", "read", stage.now)).turn()
+    assert stage.states() == {"unknown": 1}
+    stage.status(1, "sent").turn()
+    assert stage.value("SELECT state FROM message WHERE id = 1") == "read"
+    assert stage.value("SELECT count(*) FROM early_status") == 0
+    assert stage.moves() == [("c0", "hello", "read", "reminder")]
+    assert named(stage) == [("read", 1), ("sent", 1)]
 
 
 def test_a_status_of_a_message_that_is_to_be_tried_again_keeps_it_from_being_sent_twice(make_home):

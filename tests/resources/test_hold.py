@@ -4,9 +4,14 @@ import shutil
 
 import pytest
 
+from journey.codes import Action
+from journey.outcome import Outcome
+from journey.problems import LedgerError
+from pipelines.audiences import add_occurrence
 from pipelines.publish import publish
 from resources.backup import make_backup, open_backup
 from resources.hold import let_go
+from resources.mark import FILE
 from resources.restore import put_back
 from tests.resources.test_numbers import answers
 from tests.stage import OFFER, Stage, person
@@ -343,6 +348,67 @@ def test_a_ledger_that_somebody_copied_back_by_hand_holds_all_sends_too(make_hom
     again.home.close()
     close.append(third := Stage(again.path, again.now))
     assert third.value("SELECT count(*) FROM meta WHERE name = 'hold'") == 0, "it is said once"
+
+
+def test_a_copy_that_is_older_by_one_turn_of_a_lane_holds_all_sends(make_home, tmp_path, close):
+    stage = make_home()
+    stage.run()
+    stage.home.ledger.copy(tmp_path / "copy.sqlite")
+    stage.send(want=1)
+    close.append(again := put_back_by_hand(stage, tmp_path / "copy.sqlite"))
+    assert again.send() == []
+    assert again.states() == {"held": 3}
+
+
+def test_all_of_data_copied_back_is_known_by_the_mark_in_the_landing_zone(make_home, tmp_path, close):
+    stage = make_home()
+    stage.run()
+    publish(stage.home, stage.lease)
+    stage.home.ledger.copy(tmp_path / "copy.sqlite")
+    (tmp_path / FILE).write_bytes((stage.home.paths.data / FILE).read_bytes())
+    stage.send()
+    (tmp_path / FILE).replace(stage.home.paths.data / FILE)
+    close.append(again := put_back_by_hand(stage, tmp_path / "copy.sqlite"))
+    assert again.send() == []
+    assert again.states() == {"held": 3}
+
+
+@pytest.mark.parametrize("planned", [True, False], ids=["planned by then", "planned later"])
+def test_where_every_mark_was_put_back_too_a_status_tells_and_holds_all_sends(make_home, tmp_path, close, planned):
+    """As a snapshot of the machine does it."""
+    stage = make_home()
+    stage.run() if planned else stage.turn()
+    stage.home.ledger.copy(tmp_path / "copy.sqlite")
+    before = stage.home.prefix()
+    if not planned:
+        stage.run()
+    stage.send()
+    for number in (1, 2):
+        stage.status(number, "delivered")
+    for file in stage.home.mark.files:
+        file.unlink()
+    with pytest.raises(LedgerError, match="an older copy of itself"):
+        put_back_by_hand(stage, tmp_path / "copy.sqlite")
+    close.append(again := Stage(stage.path, stage.now))
+    if not planned:  # the next pass comes to it
+        add_occurrence(again.home, again.home.project.campaigns["offer"], again.now)
+    again.turn()
+    assert again.home.prefix() != before
+    assert again.states() == {"delivered": 2, "held": 1}
+    assert again.send() == []
+    assert resume(again).in_doubt == 1
+    assert again.send() == []
+
+
+def test_a_status_of_a_message_that_was_tried_is_no_sign_of_an_older_ledger(make_home):
+    stage = make_home()
+    stage.run()
+    stage.send(lambda _: Outcome(Action.retry_soon, code=131000, title="Something went wrong"))
+    assert stage.states() == {"planned": 3}
+    stage.status(1, "delivered").turn()
+    assert stage.states() == {"delivered": 1, "planned": 2}
+    stage.wall += 60
+    assert len(stage.send()) == 2
 
 
 def test_a_ledger_that_was_copied_back_as_it_is_holds_nothing(make_home, tmp_path, close):

@@ -48,7 +48,7 @@ def test_a_file_that_was_read_is_not_read_again(stage):
 
 
 @pytest.mark.parametrize("between", [True, False], ids=["a pass comes", "nothing comes"])
-@pytest.mark.parametrize("point", ["os.pwrite", "_drop", "Path.replace"])
+@pytest.mark.parametrize("point", ["os.pwrite", "_drop", "into_place"])
 def test_a_crash_before_or_after_the_bytes_makes_nobody_read_a_file_again(stage, monkeypatch, point, between):
     """Before the first byte, after the last one, and before a Parquet file is in its place."""
 
