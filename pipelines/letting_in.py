@@ -23,6 +23,7 @@ from journey.phones import stranger_id
 from journey.words import EntryKind, EntryOutcome, LeaveReason, ParticipantState
 from resources.ahead import ahead
 from resources.home import Home
+from resources.inserting import insert
 from resources.lake import LakeFile
 from resources.ledger import Lease, chunks, mark_dirty
 from resources.segments import Audience
@@ -268,9 +269,7 @@ def _insert(tx: sa.Connection, campaign: Campaign, kind: EntryKind, chunk: pl.Da
         left_at=pl.when(control).then(at),
         reason=pl.when(control).then(pl.lit(LeaveReason.control.value)),
     )
-    tx.exec_driver_sql(
-        f"INSERT INTO participant ({', '.join(rows.columns)}) VALUES ({', '.join('?' * rows.width)})", rows.rows()
-    )
+    insert(tx, "participant", rows)
     mark_dirty(tx, "participant", chunk["participant_id"].to_list())
 
 

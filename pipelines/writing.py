@@ -15,6 +15,7 @@ from journey.steps import MessageStep, TemplateMessage
 from journey.words import MessageState, SkipReason
 from pipelines.codes import coupon_rows, link_rows
 from resources.coupons import claim
+from resources.inserting import insert
 from resources.ledger import mark_dirty
 from resources.outbox import message_uid
 
@@ -24,7 +25,6 @@ _WRITTEN = [
     "currency",
 ]  # fmt: skip
 _KEY = ["contact_id", "key", "occurrence", "step", "visit"]
-_INSERT = "INSERT INTO message ({}) VALUES ({}) ON CONFLICT DO NOTHING"
 _WAITING = """UPDATE participant SET state = 'waiting', wake_at = NULL
   WHERE left_at IS NULL AND id IN (SELECT value FROM json_each(?))"""
 
@@ -62,7 +62,7 @@ def write_messages(
         body_file=pl.lit(body_file),
         price_source=pl.when(pl.col("price").is_not_null()).then(pl.lit(ESTIMATE)),
     )
-    tx.exec_driver_sql(_INSERT.format(", ".join(rows.columns), ", ".join("?" * rows.width)), rows.rows())
+    insert(tx, "message", rows, if_new=True)
     if isinstance(message, TemplateMessage) and message.coupons is not None:
         claim(tx, coupon_rows(messages, first_id), message.coupons.tag, at)
     links = link_rows(messages, first_id)
@@ -79,17 +79,17 @@ def write_messages(
 
 def write_skips(tx: sa.Connection, campaign: Campaign, skips: pl.DataFrame, at: int) -> None:
     """Those who get no message, each with the reason."""
-    if skips.height:
-        tx.exec_driver_sql(
-            "INSERT INTO skip (participant_id, campaign, step, visit, contact_id, reason, detail, skipped_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [
-                (i, campaign.name, step_name, visit, contact_id, reason, detail, at)
-                for i, step_name, visit, contact_id, reason, detail in skips.select(
-                    "participant_id", "step", "visit", "contact_id", "skip_reason", "skip_detail"
-                ).iter_rows()
-            ],
-        )
+    rows = skips.select(
+        "participant_id",
+        "step",
+        "visit",
+        "contact_id",
+        campaign=pl.lit(campaign.name),
+        reason="skip_reason",
+        detail="skip_detail",
+        skipped_at=pl.lit(at),
+    )
+    insert(tx, "skip", rows, if_new=True)
 
 
 def after(tx: sa.Connection, before: dict[str, int], messages: pl.DataFrame, skips: pl.DataFrame) -> None:

@@ -58,7 +58,7 @@ def table_rows(stat: FileStat, batch: int) -> Iterator[Rows]:
         place = 0
         for length in _parts(lengths):
             some = slice(place, place + length)
-            yield _short(frame[some], long[some], start + place + 1)
+            yield _sound(frame[some], long[some], start + place + 1)
             place += length
 
 
@@ -125,19 +125,26 @@ def _parts(lengths: pl.Series) -> Iterator[int]:
     yield from (lengths.cum_sum() // COPIED).rle().struct.field("len").to_list()
 
 
-def _short(frame: pl.DataFrame, long: pl.Series, first: int) -> Rows:
-    """The rows, without those that have a text longer than a cell of CSV may be (`long`): they are bad."""
-    if not long.any():
-        return frame_rows(frame, first)
-    blank = pl.when(pl.lit(~long))
-    kept = frame_rows(frame.select(blank.then(pl.col(name)).alias(name) for name in frame.columns), first)
-    reason = f"a text in it is longer than {LONGEST_CELL:,} characters"
-    bad = bad_frame([(first + place, reason, "") for place in long.arg_true()])
-    good = ~long
+def _sound(frame: pl.DataFrame, long: pl.Series, first: int) -> Rows:
+    """The rows, without those that are bad: with a text longer than a cell of CSV may be (`long`), or with a NUL, which
+    neither SQLite nor Meta takes: it would cut a text short on the way."""
+    if long.any():
+        blank = pl.when(pl.lit(~long))
+        frame = frame.select(blank.then(pl.col(name)).alias(name) for name in frame.columns)
+    rows = frame_rows(frame, first)
+    nul = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+    for name, texts in rows.cells.items():  # a list is JSON by now
+        sign = "\\u0000" if frame.schema[name].is_nested() else "\0"
+        nul |= texts.str.contains(sign, literal=True).fill_null(False)
+    bad = [(first + place, f"a text in it is longer than {LONGEST_CELL:,} characters", "") for place in long.arg_true()]
+    bad += [(first + place, "it holds a NUL character", rows.raw[place]) for place in nul.arg_true()]
+    if not bad:
+        return rows
+    good = ~(long | nul)
     return Rows(
-        kept.line.filter(good),
-        kept.raw.filter(good),
-        {name: column.filter(good) for name, column in kept.cells.items()},
-        bad,
-        declared=kept.declared,
+        rows.line.filter(good),
+        rows.raw.filter(good),
+        {name: column.filter(good) for name, column in rows.cells.items()},
+        bad_frame(sorted(bad)),
+        declared=rows.declared,
     )

@@ -119,6 +119,15 @@ def folded(rows: int, text: str) -> pa.Table:
     return pa.table({"contact_id": [f"c{n}" for n in range(rows)], "phone": phones, "w": lists})
 
 
+@pytest.mark.parametrize("nul", [{"contact_id": "c6\0"}, {"first_name": "An\0na"}, {"tags": ["vip", "\0"]}])
+def test_a_row_with_a_nul_costs_itself_as_in_other_formats(make_home, nul):
+    stage = make_home(contacts=[person(1)])
+    rows = [{"contact_id": f"c{n}", "phone": f"+3360000000{n}", "first_name": "Anna", "tags": ["new"]} for n in (5, 6)]
+    parquet(stage, pa.Table.from_pylist([rows[0], rows[1] | nul]))
+    assert aside(stage) == [("contacts/bad.parquet", 2, "it holds a NUL character")]
+    assert stage.home.contacts.frame()["contact_id"].to_list() == ["c1", "c5"]
+
+
 def test_texts_that_many_rows_share_are_copied_some_at_a_time(make_home, monkeypatch):
     monkeypatch.setattr(landing_tables, "COPIED", 10_000)
     stage = make_home(contacts=[])

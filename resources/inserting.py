@@ -1,0 +1,36 @@
+"""Inserting the rows of a frame, all in one statement.
+
+What belongs here: that. Row by row Python hands each value over and takes the lock of the interpreter back after each
+row: a million messages of 33 columns then take 11 µs a row alone and 20 beside a lane that sends, against 6.
+"""
+
+import secrets
+
+import msgspec
+import polars as pl
+import sqlalchemy as sa
+
+
+def insert(tx: sa.Connection, table: str, rows: pl.DataFrame, *, if_new: bool = False) -> None:
+    """Insert `rows` in their order: columns by the names and in the storage of the table (texts, numbers, booleans;
+    times as Int64). `if_new`: what is there already stays as it is."""
+    if rows.is_empty():
+        return
+    same = rows.select(pl.all().eq_missing(pl.all().first()).all()).row(0, named=True)
+    every = {name: rows.item(0, name) for name in rows.columns if same[name]}  # said once
+    own = [name for name in rows.columns if not same[name]]
+    places = {name: f"json_extract(value, '$[{place}]')" for place, name in enumerate(own)}
+    # A text of SQLite's JSON ends at U+0000, which a Parquet file may bring: something else stands for it on the way.
+    for name in own:
+        if rows[name].dtype == pl.String and rows[name].str.contains("\0", literal=True).any():
+            every["nul_"] = every.get("nul_") or f"NUL {secrets.token_hex()}"
+            rows = rows.with_columns(pl.col(name).str.replace_all("\0", every["nul_"], literal=True))
+            places[name] = f"replace({places[name]}, :nul_, char(0))"
+    values = ", ".join(places.get(name, f":{name}") for name in rows.columns)
+    columns = ", ".join(f'"{name}"' for name in rows.columns)
+    listed = msgspec.json.encode(rows.select(own).rows() if own else [()] * rows.height).decode()
+    tx.exec_driver_sql(
+        f'INSERT INTO "{table}" ({columns}) SELECT {values} FROM json_each(:rows_) WHERE true'
+        f"{' ON CONFLICT DO NOTHING' if if_new else ''}",
+        {**every, "rows_": listed},
+    )
