@@ -39,7 +39,7 @@ from gateway.signing_in import signing_in_routes, visitor
 from gateway.store import Store
 from gateway.webhooks import Deliveries, handshake_routes
 from journey.problems import EstafetteError
-from resources.gateways import at_work
+from resources.present import at_work
 from resources.unswept import unswept
 
 GRACE = 10  # seconds that requests under way have at the end

@@ -96,6 +96,15 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         " même.",
         "Tout le reste continue, et un nouvel essai a lieu chaque minute. Le journal du passage en dit plus.",
     ),
+    Failure.several_daemons: (
+        "Plusieurs démons de Dagster s’occupent de ce projet : {number}.",
+        "Arrêtez-les tous sauf un. Ils ne gâtent rien, et personne ne reçoit de message deux fois : l’un fait un"
+        " passage, les autres attendent.",
+    ),
+    Failure.requests_refused: (
+        "La passerelle refuse des requêtes : {number} depuis le {since}, la dernière le {last}.",
+        "Chacune a reçu une phrase qui dit pourquoi ; voyez qui demande. Cela disparaît une heure après la dernière.",
+    ),
     Failure.pass_taken_over: (
         "Un processus qui faisait un passage est mort ou a été suspendu, et un autre a continué : {number} en un jour,"
         " le dernier le {since}.",

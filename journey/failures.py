@@ -40,6 +40,8 @@ class Failure(StrEnum):
     not_published = "not_published"
     quarantine = "quarantine"
     inbox_trouble = "inbox_trouble"
+    several_daemons = "several_daemons"
+    requests_refused = "requests_refused"
     sender_stopped = "sender_stopped"
     sender_unreached = "sender_unreached"
     sender_resting = "sender_resting"
@@ -181,6 +183,16 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "home", True, "a-campaign-stands-still",
         "What people answer in the inbox stands still since {since} because of an error of Estafette's own.",
         "Everything else goes on, and it is tried again each minute. The log of the run in Dagster's pages has more.",
+    ),
+    Failure.several_daemons: Kind(
+        "home", False, "a-process-died-or-there-are-two",
+        "Several of Dagster's daemons look after this home: {number}.",
+        "End all but one. They harm nothing, and nobody gets a message twice: one makes a pass, the others wait.",
+    ),
+    Failure.requests_refused: Kind(
+        "home", False, "the-api-refuses",
+        "The gateway refuses requests: {number} since {since}, the last at {last}.",
+        "Each got a sentence that says why; see who asks. It goes away an hour after the last.",
     ),
     Failure.pass_taken_over: Kind(
         "home", False, "a-process-died-or-there-are-two",

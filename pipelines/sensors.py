@@ -19,6 +19,7 @@ from resources.claim import backlog
 from resources.definitions import PASS, HomeResource
 from resources.home import Home
 from resources.ledger import US
+from resources.present import asks
 
 LINGER = 120.0
 """Seconds (wall) that a daemon's pass goes on looking, a turn a second, after the last work: a trigger within that time
@@ -123,6 +124,7 @@ def something_due(context: dg.SensorEvaluationContext, home: HomeResource) -> dg
     """A pass as soon as anything is due."""
     deadline = time.monotonic() + WATCH
     opened = home.open()
+    asks(opened.paths.data)
     try:
         while True:
             held = pass_held(opened)

@@ -7,10 +7,11 @@ What only a long look finds (a damaged ledger, segments evaluated for it) is `do
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,11 +23,11 @@ from resources import hold
 from resources.coupons import left
 from resources.damage import damaged
 from resources.disk_trouble import CLOSED
-from resources.gateways import ended
 from resources.home import Home
 from resources.ledger import US
 from resources.lock_holder import lock_holder
 from resources.pass_trouble import overdue, passes
+from resources.present import daemons, ended
 from resources.project import Project
 from resources.refused import refused, tried_again, unknown
 from resources.sender_trouble import healed, sender_trouble
@@ -44,9 +45,11 @@ FEW = 3
 """Messages of which no status came that are not worth a word: a single one may be lost."""
 
 REFUSED = "webhooks_refused"  # in `meta`: the last delivery that the gateway refused, and why; JSON, wall
+REQUESTS = "requests_refused"  # in `meta`: requests that gateways refused, by status, while they come; JSON, wall
 FORGETTING = "forgetting"  # in `meta`: somebody is being forgotten
 LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
-DAY = 86_400
+DAY, HOUR = 86_400, 3_600
+MANY = 20  # refused requests that are worth a word: everybody errs
 NAMELESS = getattr(os, "O_TMPFILE", os.O_DIRECTORY)  # where there is no such thing, nothing is tried
 
 _SILENT = """SELECT count(*), min(attempted_at) FROM (SELECT m.attempted_at FROM
@@ -59,7 +62,7 @@ _INSIDE = "SELECT 1 FROM participant WHERE campaign = ? AND left_at IS NULL LIMI
 def failures(home: Home, project: Project | None, now: datetime) -> list[Found]:
     """Everything that is wrong now, and what healed of late, in the order of `Failure`. `now`: the campaign's clock
     (UTC). `project`: its files; None: estafette.yaml can't be used."""
-    found = [*_disk(home), *_secrets(home), *_quarantine(home), *_gateways(home)]
+    found = [*_disk(home), *_secrets(home), *_quarantine(home), *_present(home)]
     if project is None or project.settings_or_none is None:
         project = None
         found.append(Found(Failure.settings_broken))
@@ -70,7 +73,7 @@ def failures(home: Home, project: Project | None, now: datetime) -> list[Found]:
     wall = int(home.wall() * US)
     with home.ledger.read() as tx:
         found += [*sender_trouble(tx, names, now, wall), *healed(tx, names, wall), *_webhooks(tx, home, now)]
-        found += [*_restore(tx), *_messages(tx, project, names, to_us(now), wall)]
+        found += [*_restore(tx), *_requests(tx, home.wall()), *_messages(tx, project, names, to_us(now), wall)]
         if tx.execute(meta.select().where(meta.c.name == FORGETTING)).first() is not None:
             found.append(Found(Failure.half_forgotten))
         if project is not None:
@@ -133,8 +136,9 @@ def _writable(path: Path) -> bool:
     return os.access(path, os.W_OK | os.X_OK)
 
 
-def _gateways(home: Home) -> Iterator[Found]:
-    """Gateways that ended without a word; those of which another took the place are one line."""
+def _present(home: Home) -> Iterator[Found]:
+    """Gateways that ended without a word; those of which another took the place are one line. Daemons, where there are
+    several."""
     over = ended(home.paths.data, home.wall())
     down = {gone.address: gone for gone, heir in over if heir is None}
     for address, gone in down.items():
@@ -144,6 +148,10 @@ def _gateways(home: Home) -> Iterator[Found]:
         last = max(gone.seen for gone in back)
         values = {"since": from_us(int(last * US)), "number": len(back)}
         yield Found(Failure.gateway_back, values=values, count=len(back))
+    several = daemons(home.paths.data, home.wall())
+    if several:
+        listed = ", ".join(one.address for one in several)
+        yield Found(Failure.several_daemons, values={"number": len(several)}, detail=f"({listed})")
 
 
 def _secrets(home: Home) -> Iterator[Found]:
@@ -206,6 +214,23 @@ def _messages(tx: sa.Connection, project: Project | None, names: Sequence[str], 
     yield from unknown(tx, {name: one.settings.when_unknown.after for name, one in known.items()}, now)
 
 
+def _requests(tx: sa.Connection, wall: float) -> Iterator[Found]:
+    """Whether gateways refuse requests."""
+    told = _refused_requests(tx, wall)
+    number = sum(told["counts"].values())
+    if number >= MANY:
+        times = {name: from_us(int(told[name] * US)) for name in ("since", "last")}
+        listed = ", ".join(f"{status} × {count:,}" for status, count in sorted(told["counts"].items()))
+        yield Found(Failure.requests_refused, values={"number": number, **times}, detail=f"({listed})", count=number)
+
+
+def _refused_requests(tx: sa.Connection, wall: float) -> dict[str, Any]:
+    """Those up to now; none where the last is long ago."""
+    value = tx.execute(sa.select(meta.c.value).where(meta.c.name == REQUESTS)).scalar()
+    told: dict[str, Any] = json.loads(value) if value is not None else {}
+    return told if told and abs(wall - told["last"]) < HOUR else {"since": wall, "last": wall, "counts": {}}
+
+
 def _restore(tx: sa.Connection) -> Iterator[Found]:
     found = hold.restored(tx)
     if hold.held(tx) is not None and found is not None:
@@ -250,6 +275,14 @@ def project_of(home: Home) -> Project | None:
     with suppress(ProjectError):
         return home.project if home.project.settings_or_none is not None else None
     return None
+
+
+def note_requests(tx: sa.Connection, counts: Mapping[int, int], wall: float) -> None:
+    """Write down that a gateway refused requests, by status."""
+    told = _refused_requests(tx, wall)
+    for status, count in counts.items():
+        told["counts"][str(status)] = told["counts"].get(str(status), 0) + count
+    note(tx, REQUESTS, json.dumps({**told, "last": wall}))
 
 
 def note_refused(tx: sa.Connection, wall: float, why: str) -> None:

@@ -31,12 +31,12 @@ from pipelines.audiences import add_occurrence
 from pipelines.run import run_pass
 from pipelines.sending import recover_lost
 from resources.definitions import _look_over
-from resources.failures import failures, note_refused
-from resources.gateways import FOLDER
+from resources.failures import failures, note_refused, note_requests
 from resources.hold import Restored, begin
 from resources.ledger import US
 from resources.lock_holder import LockHolder
 from resources.outbox import Outbox, Settled
+from resources.present import DAEMONS, GATEWAYS
 from resources.sender_trouble import note_unreached
 from resources.sharing import OFTEN
 from resources.vitals import FAILED, PASSED, note, note_pass, vitals
@@ -141,12 +141,12 @@ def wreck(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return stage
 
 
-def gateway(stage: Stage, address: str, *, alive: bool = False) -> None:
+def gateway(stage: Stage, address: str, *, alive: bool = False, of: str = GATEWAYS) -> None:
     """A gateway that ended without a word a minute ago, or one that lives."""
-    folder = stage.path / "data" / FOLDER
+    folder = stage.path / "data" / of
     folder.mkdir(exist_ok=True)
     file = folder / f"here-{len(list(folder.iterdir()))}.json"
-    file.write_text(json.dumps({"address": address, "began": time.time() - 3_600 * (not alive)}))
+    file.write_text(json.dumps({"address": address, "began": time.time() - (3_600 if not alive else 120)}))
     if alive:
         fcntl.flock(os.open(file, os.O_RDONLY), fcntl.LOCK_EX)  # as long as the tests
     else:
@@ -211,6 +211,10 @@ def healed(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     passes(stage)
     gateway(stage, "http://127.0.0.1:8000")
     gateway(stage, "http://127.0.0.1:8000", alive=True)
+    for name in ("here:1", "here:2"):
+        gateway(stage, name, alive=True, of=DAEMONS)
+    with stage.home.ledger.write() as tx:
+        note_requests(tx, {401: 30}, time.time())
     return stage
 
 
@@ -265,7 +269,7 @@ HOMES: dict[Callable[..., Stage], dict[Failure, str]] = {
     },
     healed: {
         Failure.pass_taken_over: "offer", Failure.sender_taken_over: "offer", Failure.gateway_back: "offer",
-        Failure.messages_unknown: "offer",
+        Failure.messages_unknown: "offer", Failure.several_daemons: "offer", Failure.requests_refused: "offer",
     },
     first_of_all: {Failure.no_pass_yet: "offer", Failure.disk_full: "offer"},
     set_back: {Failure.clock_back: "offer", Failure.messages_unknown: "offer", Failure.limit_reached: "offer"},

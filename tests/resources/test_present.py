@@ -1,4 +1,4 @@
-"""Gateways: one that lives, one that was killed, one that took its place."""
+"""Gateways: one that lives, one that was killed, one that took its place; and daemons, of which one is enough."""
 
 import os
 import signal
@@ -7,15 +7,15 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from resources import gateways as room
+from resources import present as room
 from resources.failures import failures
-from resources.gateways import at_work, ended, gateways
+from resources.present import DAEMONS, GATEWAYS, asks, at_work, daemons, ended, present
 
 ADDRESS = "http://127.0.0.1:8000"
 LIVES = """
 import sys, time
 from pathlib import Path
-from resources.gateways import at_work
+from resources.present import at_work
 with at_work(Path(sys.argv[1]), sys.argv[2]):
     print("there", flush=True)
     time.sleep(600)
@@ -39,8 +39,8 @@ def told(stage):
 
 def test_one_that_ended_in_good_order_leaves_nothing(tmp_path):
     with at_work(tmp_path, ADDRESS):
-        assert [(one.address, one.alive) for one in gateways(tmp_path)] == [(ADDRESS, True)]
-    assert gateways(tmp_path) == []
+        assert [(one.address, one.alive) for one in present(tmp_path / GATEWAYS)] == [(ADDRESS, True)]
+    assert present(tmp_path / GATEWAYS) == []
 
 
 def test_one_that_was_killed_is_told_until_another_takes_its_place_and_then_for_a_day(make_home):
@@ -68,20 +68,20 @@ def test_one_of_two_that_was_killed_is_told_although_the_other_lives(tmp_path):
 
 
 def test_where_nothing_can_be_written_it_works_all_the_same(tmp_path):
-    (tmp_path / room.FOLDER).write_text("in the way")
+    (tmp_path / GATEWAYS).write_text("in the way")
     with at_work(tmp_path, ADDRESS):
-        assert gateways(tmp_path) == []
+        assert present(tmp_path / GATEWAYS) == []
 
 
 def test_what_is_no_sign_of_a_gateway_is_passed_over(tmp_path):
-    (tmp_path / room.FOLDER).mkdir()
+    (tmp_path / GATEWAYS).mkdir()
     for name, text in (("a", ""), ("b", "[]"), ("c", '{"address": 1}'), ("d", "\x00")):
-        (tmp_path / room.FOLDER / f"{name}.json").write_text(text)
-    assert gateways(tmp_path) == []
+        (tmp_path / GATEWAYS / f"{name}.json").write_text(text)
+    assert present(tmp_path / GATEWAYS) == []
 
 
 def test_files_of_gateways_that_died_again_and_again_do_not_pile_up(tmp_path):
-    folder = tmp_path / room.FOLDER
+    folder = tmp_path / GATEWAYS
     folder.mkdir()
     for number in range(30):
         file = folder / f"old-{number}.json"
@@ -91,3 +91,29 @@ def test_files_of_gateways_that_died_again_and_again_do_not_pile_up(tmp_path):
     with at_work(tmp_path, ADDRESS):
         kept = {file.stem for file in folder.glob("old-*")}
     assert kept == {f"old-{number}" for number in range(1, room.MOST_KEPT + 1)}
+
+
+def test_two_daemons_that_both_ask_are_told_after_a_minute(tmp_path, make_home):
+    stage = make_home(templates=())
+    data = stage.path / "data"
+
+    def told():
+        return [one.detail for one in failures(stage.home, None, datetime.now(UTC)) if one.kind == "several_daemons"]
+
+    asks(data)
+    asks(data)
+    [mine] = present(data / DAEMONS)
+    stage.wall = time.time() + 5
+    code = f"import time; from pathlib import Path; from resources.present import asks; asks(Path({str(data)!r}))"
+    other = subprocess.Popen([sys.executable, "-c", f"{code}; print('there', flush=True); time.sleep(600)"],
+                             stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert other.stdout.readline() == "there\n"
+    assert len(present(data / DAEMONS)) == 2 and told() == [], "one may be making room for the other"
+    stage.wall += 70
+    assert told() == [], "neither has asked of late"
+    for one in present(data / DAEMONS):
+        os.utime(one.file, (stage.wall, stage.wall))
+    [detail] = told()
+    assert str(os.getpid()) in detail and str(other.pid) in detail and mine.alive
+    dies(other)
+    assert daemons(data, stage.wall) == []
