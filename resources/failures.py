@@ -52,9 +52,9 @@ DAY, HOUR = 86_400, 3_600
 MANY = 20  # refused requests that are worth a word: everybody errs
 NAMELESS = getattr(os, "O_TMPFILE", os.O_DIRECTORY)  # where there is no such thing, nothing is tried
 
-_SILENT = """SELECT count(*), min(attempted_at) FROM (SELECT m.attempted_at FROM
+_SILENT = """SELECT count(*), min(attempted_at) FROM (SELECT m.attempted_at, m.state FROM
   (SELECT name FROM campaign UNION ALL SELECT '') c CROSS JOIN message m ON m.campaign = c.name
-  WHERE m.attempted_at > ? AND m.attempted_at <= ? AND m.state = 'accepted' LIMIT 1000)"""
+  WHERE m.attempted_at > ? AND m.attempted_at <= ? LIMIT 10000) WHERE state = 'accepted'"""
 _TAKEN = "SELECT max(taken_at) FROM landing_file WHERE kind = 'webhooks'"
 _INSIDE = "SELECT 1 FROM participant WHERE campaign = ? AND left_at IS NULL LIMIT 1"
 
@@ -150,8 +150,7 @@ def _present(home: Home) -> Iterator[Found]:
         yield Found(Failure.gateway_back, values=values, count=len(back))
     several = daemons(home.paths.data, home.wall())
     if several:
-        listed = ", ".join(one.address for one in several)
-        yield Found(Failure.several_daemons, values={"number": len(several)}, detail=f"({listed})")
+        yield Found(Failure.several_daemons, values={"number": len(several)}, detail=f"({', '.join(several)})")
 
 
 def _secrets(home: Home) -> Iterator[Found]:

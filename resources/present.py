@@ -58,8 +58,9 @@ def at_work(data: Path, address: str) -> Iterator[None]:
 
 
 def asks(data: Path) -> None:
-    """A daemon's code server asks for passes: it shows that it lives from the first time on, for as long as it does."""
-    file, _ = _held(data / DAEMONS, f"{socket.gethostname()}:{os.getpid()}")
+    """A daemon's code server asks for passes: it shows that it lives from the first time on, for as long as it does.
+    The daemon is its parent, and has another one each minute."""
+    file, _ = _held(data / DAEMONS, f"{socket.gethostname()}:{os.getppid()}")
     if file is not None:
         with contextlib.suppress(OSError):
             os.utime(file)
@@ -71,10 +72,12 @@ def present(folder: Path) -> list[Present]:
     return sorted(found, key=lambda one: (one.address, one.began))
 
 
-def daemons(data: Path, wall: float) -> list[Present]:
-    """The daemons that ask for passes now, where there are several of them for a while."""
-    now = [one for one in present(data / DAEMONS) if one.alive and wall - one.seen < 2 * SEEN_SECONDS]
-    return now if len(now) > 1 and all(wall - one.began > TWO_SECONDS for one in now) else []
+def daemons(data: Path, wall: float) -> list[str]:
+    """The daemons (host:process) that ask for passes now, where there are several of them for a while."""
+    known = present(data / DAEMONS)
+    now = sorted({one.address for one in known if one.alive and wall - one.seen < 2 * SEEN_SECONDS})
+    began = {name: min(one.began for one in known if one.address == name) for name in now}
+    return now if len(now) > 1 and all(wall - at > TWO_SECONDS for at in began.values()) else []
 
 
 def ended(data: Path, wall: float) -> list[tuple[Present, Present | None]]:

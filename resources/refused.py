@@ -14,7 +14,8 @@ from journey.failures import Failure, Found
 from resources.ledger import US
 
 DAY = timedelta(days=1)
-MOST = 5_000  # failed messages of a campaign, and the first of its queue, that are looked at
+MOST = 5_000  # failed messages of a campaign that are looked at
+FIRST = 1_000  # of its queue: what was claimed and is tried again stands there
 NEWEST = 200  # attempts of a campaign of which the share that failed is told
 ENOUGH = 20  # attempts from which on it says something
 MOST_CODES = 8
@@ -55,11 +56,11 @@ def tried_again(tx: sa.Connection, senders: Sequence[str], campaigns: Iterable[s
     for name in campaigns:
         found: dict[int, int] = {}
         for sender in senders:
-            for code, number in tx.exec_driver_sql(_AGAIN, (sender, name, MOST, wall - ASKED * US)).all():
+            for code, number in tx.exec_driver_sql(_AGAIN, (sender, name, FIRST, wall - ASKED * US)).all():
                 if explain(code).action in AGAIN:
                     found[int(code)] = found.get(int(code), 0) + int(number)
         for code, number in sorted(found.items(), key=lambda one: -one[1])[:MOST_CODES]:
-            yield _of_code(Failure.messages_again, name, code, number, number < MOST)
+            yield _of_code(Failure.messages_again, name, code, number, number < FIRST)
 
 
 def unknown(tx: sa.Connection, waits: Mapping[str, timedelta], now: int) -> Iterator[Found]:

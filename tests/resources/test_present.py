@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from resources import present as room
 from resources.failures import failures
 from resources.present import DAEMONS, GATEWAYS, asks, at_work, daemons, ended, present
 
+HOST = socket.gethostname()
 ADDRESS = "http://127.0.0.1:8000"
 LIVES = """
 import sys, time
@@ -114,6 +116,7 @@ def test_two_daemons_that_both_ask_are_told_after_a_minute(tmp_path, make_home):
     for one in present(data / DAEMONS):
         os.utime(one.file, (stage.wall, stage.wall))
     [detail] = told()
-    assert str(os.getpid()) in detail and str(other.pid) in detail and mine.alive
+    assert detail == f"({', '.join(sorted(f'{HOST}:{number}' for number in (os.getpid(), os.getppid())))})"
+    assert mine.alive
     dies(other)
     assert daemons(data, stage.wall) == []
