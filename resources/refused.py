@@ -14,7 +14,7 @@ from journey.failures import Failure, Found
 from resources.ledger import US
 
 DAY = timedelta(days=1)
-MOST = 5_000  # failed messages of a campaign that are looked at
+MOST = 2_000  # failed messages of a campaign that are looked at
 FIRST = 1_000  # of its queue: what was claimed and is tried again stands there
 NEWEST = 200  # attempts of a campaign of which the share that failed is told
 ENOUGH = 20  # attempts from which on it says something
