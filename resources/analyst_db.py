@@ -15,7 +15,6 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -200,11 +199,7 @@ def _write(
     """Write the whole database as a new file; `tallies` is where those are kept. Gives the row count of each table."""
     tables = {**schemas.TABLES, cut.contacts.name: cut.contacts}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="conversations") as beside,
-        duckdb.connect(":memory:", config={"temp_directory": str(path.with_suffix(".tmp"))}) as con,
-    ):
-        conversations = beside.submit(count_conversations, cut.parts)
+    with duckdb.connect(":memory:", config={"temp_directory": str(path.with_suffix(".tmp"))}) as con:
         con.execute(f"ATTACH {text(str(path))} AS {NAME} (STORAGE_VERSION '{STORAGE}')")
         con.execute(f"USE {NAME}")
         con.execute("SET TimeZone = 'UTC'")
@@ -226,7 +221,7 @@ def _write(
         counts = {name: part.rows for name, part in cut.parts.items()}
         for table in (*_COUNTED, schemas.TEMPLATES):
             counts[table.name] = int(_one(con, f"SELECT count(*) FROM {table.name}"))
-        counts[schemas.CONVERSATIONS.name] = conversations.result()
+        counts[schemas.CONVERSATIONS.name] = count_conversations(cut.parts)
         con.execute(_insert(schemas.PUBLISHED), [now, *(counts[name] for name in schemas.PUBLISHED.names[1:])])
         con.execute(";".join(_comments(con, tables)))
         con.execute("COMMIT")
