@@ -20,6 +20,7 @@ import duckdb
 from benchmarks import cloud, homes
 from benchmarks.bulk_home import SEGMENT, fill, make_home, open_home, take_lease
 from benchmarks.harness import Benchmark, Meter, Way, exponent, program
+from benchmarks.processes import Session
 from pipelines.publish import publish
 
 SIZES = ((10_000, 50_000, 1_000), (100_000, 500_000, 10_000), (1_000_000, 5_000_000, 100_000))
@@ -60,7 +61,7 @@ def run(meter: Meter, contacts: int, events: int, audience: int) -> None:
         opened = open_home(home)
         began = time.monotonic()
         with homes.started(home, "estafette", "run", "offer", certificate=server.certificate) as process:
-            with meter(audience):
+            with meter(audience), Session(process.pid, 0.2) as session:
                 homes.until(lambda: server.count() > 0, PATIENCE, while_runs=process)
                 meter.figures["first POST after s"] = time.monotonic() - began
                 query = "SELECT COALESCE((SELECT max(id) FROM message), 0) + COALESCE((SELECT max(id) FROM skip), 0)"
@@ -71,11 +72,8 @@ def run(meter: Meter, contacts: int, events: int, audience: int) -> None:
 
                 homes.until(planned, PATIENCE, while_runs=process)
                 meter.figures["all planned after s"] = time.monotonic() - began
-                status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-                peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-                meter.figures["peak MB of the pass"] = peak * 1024 / 1e6
-                times = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-                used = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+                used = session.cpu()
+                meter.figures["peak MB of the pass"] = session.peak / 1e6
             os.kill(process.pid, signal.SIGTERM)
             process.wait(60)
             opened.close()
