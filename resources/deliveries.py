@@ -8,7 +8,7 @@ What we have already is known by the ledger itself (a status by its message, an 
 comes twice, in another order or in another file changes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from journey.consent import changes_frame
 from journey.rows import bad_frame
 from journey.webhook import Parsed, parse
 from journey.words import Scope
-from resources.ahead import beside
+from resources.ahead import gathered
 from resources.answering import match_again
 from resources.consents import apply_consent
 from resources.contact_intake import UnreadableFile, readable, set_aside
@@ -29,7 +29,7 @@ from resources.forget_landing import erase_messages
 from resources.forgotten import apart
 from resources.home import Home
 from resources.inbound import take_in_answers
-from resources.landing import Chunk, Cursor, FileStat, LeadsElsewhere
+from resources.landing import Cursor, FileStat, LeadsElsewhere
 from resources.ledger import BULK, Lease
 from resources.numbers import take_in_numbers
 from resources.quarantine import put_aside, put_aside_in_bulk
@@ -38,9 +38,10 @@ from resources.statuses import REFUSED_MARKETING
 from resources.template_news import take_in_templates
 
 AT_ONCE = 32
-"""Chunks of a log (512 MB, some 1,300,000 statuses) whose statuses are folded together: what is told of a message is
-then written once, and its neighbours with it: a page of the ledger holds ten, and writing one is what a fold costs. Of
-a backlog three statuses a message, hours of them, half as many at once took two fifths longer."""
+"""Chunks of a log (512 MB, some 1,300,000 statuses) at most whose statuses are folded together: all that were read
+while those before were folded. What is told of a message is then written once, and its neighbours with it: a page of
+the ledger holds ten, and writing one is what a fold costs. Of hours of a log, three statuses a message, half as many
+at once take two fifths longer."""
 
 
 @dataclass
@@ -65,11 +66,11 @@ class _Read:
     late: set[str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Part:
-    """What some chunks of a log hold, the number of their lines, and the cursor after them."""
+    """What a chunk of a log holds, the number of its lines, and the cursor after it."""
 
-    read: list[_Read]
+    read: _Read
     lines: int
     cursor: Cursor
 
@@ -99,11 +100,12 @@ def take_in_webhooks(home: Home, lease: Lease, now: datetime, final: bool = Fals
 
 
 def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final: bool, taken: TakenWebhooks) -> None:
-    chunks = home.landing.chunks(stat, home.wall(), final)
+    chunks = readable(home.landing.chunks(stat, home.wall(), final))
+    made = (_Part(_read(home, chunk.lines), len(chunk.lines), chunk.cursor) for chunk in chunks)
     try:
-        for part in beside(_parts(home, readable(chunks))):
-            bad = _use(home, lease, stat, part.read, now, taken)
-            _done(home, lease, stat, part.cursor, part.lines, bad, now, taken)
+        for parts in gathered(made, AT_ONCE):
+            bad = _use(home, lease, stat, [part.read for part in parts], now, taken)
+            _done(home, lease, stat, parts[-1].cursor, sum(part.lines for part in parts), bad, now, taken)
     except Exception as error:
         if reaches_further(error):
             raise
@@ -114,19 +116,6 @@ def _take_in_file(home: Home, lease: Lease, stat: FileStat, now: datetime, final
     if taken.late:  # the log says it in full
         erase_messages(home.landing, stat, taken.late, lease)
         taken.late = set()
-
-
-def _parts(home: Home, chunks: Iterable[Chunk]) -> Iterator[_Part]:
-    part = None
-    for chunk in chunks:
-        part = part or _Part([], 0, chunk.cursor)
-        part.read.append(_read(home, chunk.lines))
-        part.lines, part.cursor = part.lines + len(chunk.lines), chunk.cursor
-        if len(part.read) == AT_ONCE:
-            yield part
-            part = None
-    if part is not None:
-        yield part
 
 
 def _read(home: Home, lines: Sequence[Line]) -> _Read:
