@@ -138,6 +138,8 @@ def serve(fd: int, parent: int) -> None:
             work, arguments = line.recv()
             try:
                 good, answer = True, work(*arguments)
+            except MemoryError:
+                raise  # its own, and not that of whoever asked
             except Exception as error:
                 good, answer = False, error
             line.send((good, resident("self") <= KEPT, answer))

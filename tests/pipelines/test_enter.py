@@ -7,6 +7,7 @@ import pytest
 from journey.draws import draw
 from pipelines.audiences import add_occurrence
 from resources.home import Home
+from resources.segments import evaluate
 from tests.stage import OFFER, person
 
 RULE = OFFER.replace("steps:", "settings: {re_entry: %s}\nsteps:")
@@ -272,6 +273,26 @@ def test_a_segment_that_fails_is_said_and_tried_again_by_the_next_pass(make_home
     (stage.path / "segments/everyone.sql").write_text("select contact_id from contacts")
     stage.reload().turn()
     assert len(entered(stage)) == 3
+
+
+def test_a_segment_that_nothing_interrupts_costs_its_audience_and_no_other(make_home, monkeypatch):
+    """One call of levenshtein over two texts of 400,000 characters takes minutes, in which DuckDB looks at no clock."""
+    endless = "select contact_id from contacts"
+    endless += " where levenshtein(repeat(contact_id, 200000), repeat('ab', 200000)) > 0"
+    other = OFFER.replace("name: offer", "name: other").replace("segment: everyone", "segment: endless")
+    segments = {"everyone.sql": "select contact_id from contacts", "endless.sql": endless}
+    stage = make_home(campaigns=[OFFER, other], segments=segments)
+
+    def soon(name, *more):
+        return evaluate(name, *more, seconds=0.5 if name == "endless" else 60.0)
+
+    monkeypatch.setattr("resources.home.evaluate", soon)
+    add_occurrence(stage.home, stage.home.project.campaigns["other"], stage.now)
+    add_occurrence(stage.home, stage.home.project.campaigns["offer"], stage.now)
+    result = stage.turn()
+    assert result.entered.failed["endless"].startswith("segments/endless.sql: it took longer than 0.5 s")
+    assert entered(stage) == ["c0", "c1", "c2"]
+    assert stage.rows("SELECT campaign FROM occurrence WHERE done_at IS NULL") == [("other",)]
 
 
 def test_a_new_campaign_with_a_schedule_makes_up_for_nothing(make_home):

@@ -47,6 +47,10 @@ def hold(size: int) -> int:
     return os.getpid()
 
 
+def lack() -> None:
+    raise MemoryError
+
+
 def ask_and_be_killed(file: str) -> None:
     """As a pass that is killed in the middle of a segment; the process that runs this is the pass."""
     inner = WorkProcess()
@@ -94,6 +98,11 @@ def test_a_process_that_dies_of_its_work_takes_nobody_along(process):
     with pytest.raises(Ended, match=r"has ended \(signal 9\)"):
         process.ask(die, **LIMITS)
     assert process.ask(int, "7", **LIMITS) == 7
+
+
+def test_memory_that_it_lacks_is_not_lacking_to_whoever_asks(process):
+    with pytest.raises(Ended, match=r"has ended \(exit 1\)"):
+        process.ask(lack, **LIMITS)
 
 
 def test_where_somebody_interrupts_no_answer_is_taken_for_another(process, monkeypatch):
