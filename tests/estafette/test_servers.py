@@ -49,6 +49,32 @@ def test_the_gateway_listens_and_ends_at_ctrl_c(home):
         end(process)
 
 
+def test_a_gateway_that_is_told_to_end_leaves_no_sign_and_one_that_is_killed_is_missed(home, cli):
+    def told():
+        return [
+            one["failure"] for one in cli("status", "--json").json["failures"] if one["failure"].startswith("gateway")
+        ]
+
+    process, found = start(home, "serve", "--port", "0")
+    assert httpx.get(f"{found['gateway']}/healthz").status_code == 200 and told() == []
+    process.send_signal(signal.SIGTERM)  # uvicorn passes it on: nothing is done after
+    process.communicate(timeout=15)
+    assert list((home / "data/gateways").iterdir()) == [] and told() == []
+    process, found = start(home, "serve", "--port", "0")
+    wait_until(lambda: list((home / "data/gateways").iterdir()))
+    process.kill()
+    process.communicate()
+    assert told() == ["gateway_down"]
+    assert f"The gateway at {found['gateway']} ended without a word" in cli("doctor").out
+
+
+def wait_until(there) -> None:
+    deadline = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_the_gateway_listens_before_the_stores_libraries_are_loaded(home):
     code = (
         "import sys, gateway.app; from estafette.cli import main;"

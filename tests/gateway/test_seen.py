@@ -413,6 +413,16 @@ def test_the_runbook_is_a_page_for_everybody(make_home: Make) -> None:
     assert ".md" not in "".join(re.findall(r'href="([^"]*)"', text))
 
 
+def test_links_of_the_runbook_to_pages_that_are_not_served_name_their_files(make_home: Make) -> None:
+    async def visit() -> str:
+        async with browsing(make_home()) as browser:
+            return plain((await browser.get("/runbook")).text)
+
+    text = asyncio.run(visit())
+    assert "to those who want it ( docs/limits.md )" in text and "more )" not in text
+    assert "restore ( docs/backup-and-repair.md )" in text
+
+
 def test_who_came_too_late_is_told_everywhere(make_home: Make, capsys: pytest.CaptureFixture[str]) -> None:
     late = OFFER.replace("{segment: everyone}", '{segment: everyone, when: {cron: "0 10 * * *", late: 1h}}')
     stage = well(make_home, campaigns=[late.replace("steps:", "settings: {re_entry: always}\nsteps:")])
@@ -468,6 +478,26 @@ def test_a_pass_that_may_not_begin_says_so(make_home: Make) -> None:
         _look_over(stage.home)
     [told] = [one for one in failures(stage.home, None, stage.now) if one.kind == Failure.pass_failed]
     assert "files of the lake are gone or damaged" in told.detail
+
+
+def test_requests_that_are_refused_again_and_again_are_written_down(doors: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("gateway.refusals.GATHERED", 0.2)
+    home, now = doors.app.state.store.home(), doors.stage.now
+
+    def told() -> list[Found]:
+        return [one for one in failures(home, None, now) if one.kind == Failure.requests_refused]
+
+    def refuses(number: int) -> None:
+        for _ in range(number):
+            assert doors.post("/api/events", json={}, auth="Api wrong").status_code in (401, 429)
+            assert doors.get("/not-there", auth=None).status_code == 404
+        doors.run(lambda: asyncio.sleep(0.6))
+
+    refuses(19)
+    assert told() == [], "everybody errs, and who looks for doors that are not there is nobody's trouble"
+    refuses(3)
+    [found] = told()
+    assert found.count == 22 and "401" in found.detail and "404" not in found.detail
 
 
 def test_words_for_what_a_code_of_metas_brought_about_say_what_it_means() -> None:
