@@ -93,6 +93,9 @@ def test_files_of_gateways_that_died_again_and_again_do_not_pile_up(tmp_path):
     with at_work(tmp_path, ADDRESS):
         kept = {file.stem for file in folder.glob("old-*")}
     assert kept == {f"old-{number}" for number in range(1, room.MOST_KEPT + 1)}
+    os.utime(folder / "old-5.json", (1, 1))
+    with at_work(tmp_path, ADDRESS):
+        assert {file.stem for file in folder.glob("old-*")} == kept - {"old-5"}
 
 
 def test_two_daemons_that_both_ask_are_told_after_a_minute(tmp_path, make_home):
