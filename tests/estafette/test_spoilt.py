@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from estafette.damage import look_at_files, look_at_lake, look_at_ledger
+from estafette.doctor import _safely
 from journey.problems import EstafetteError
 from pipelines.publish import publish
 from resources import rebuild as rebuilding
@@ -134,24 +135,24 @@ def test_a_file_that_somebody_changed_is_not_spoilt(stage):
 
 def test_a_spoilt_ledger_is_found_and_a_restore_mends_it(stage, tmp_path):
     made = make_backup(stage.home, tmp_path / "monday")
-    path, now = stage.home.ledger_path(), stage.now
+    path = stage.home.ledger_path()
+    page = stage.value("SELECT rootpage FROM sqlite_master WHERE name = 'click'")  # of what nobody asks for here
     stage.home.close()
     data = bytearray(path.read_bytes())
-    for page in range(4096, len(data), 4096):  # the first bytes of each page but the first
-        data[page] ^= 0x10
+    data[(page - 1) * 4096] ^= 0x10
     path.write_bytes(data)
-    stage = Stage.__new__(Stage)  # what a command opens
-    from resources.home import Clock, Home
-
-    stage.home = Home(path.parent.parent, Clock(now))
+    stage = Stage(stage.path, stage.now)
     try:
-        found = told(look_at_ledger, stage)
-    except Exception as error:
-        found = [str(error)]
-    assert found
-    assert "damaged" in found[0] or "malformed" in found[0]
-    put_back(stage.home, open_backup(made.path))
-    assert copied_damage(path) == []
+        [line] = _safely(look_at_ledger, stage.home)
+        assert line.level == "FAIL"
+        assert "malformed" in line.found or "it is damaged" in line.found
+        assert "estafette restore" in line.mend
+        with stage.home.ledger.write() as tx:
+            tx.exec_driver_sql("UPDATE lease SET until = 0")
+        put_back(stage.home, open_backup(made.path))
+        assert copied_damage(path) == []
+    finally:
+        stage.home.close()
 
 
 def test_a_spoilt_backup_is_refused_whichever_of_its_files_it_is(stage, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from journey import pacing
 from journey.pacing import Leave, Pacer
+from pipelines.sending import lane_jobs, open_lane
 from sandbox import Config
 from sandbox.limits import SECOND, busiest_second
 from sandbox.testing import Box, running
@@ -62,6 +63,19 @@ def test_lanes_of_another_cut_never_send_beside_one_another(
     assert len({row["to"] for row in box.accepted()}) == len(box.accepted()) == 400
     assert busiest_second(left) <= max(old, new)
     assert {report.ended for report in before.reports} == {"its pace was changed, other lanes go on"}
+
+
+def test_while_a_lane_of_another_cut_has_its_lease_no_other_of_the_sender_begins(tmp_path: Path, box: Box) -> None:
+    home = open_home(write_home(tmp_path / "home", box.url, people=1, senders=("main", "second")))
+    home.reload()
+    before = home.ledger.take("send:main:1/2", "a lane of before")
+    assert before is not None
+    [mine], [other] = lane_jobs(home, "main"), lane_jobs(home, "second")
+    assert open_lane(home, mine, threading.Event()) is None
+    assert open_lane(home, other, threading.Event()) is not None
+    home.ledger.release(before)
+    assert open_lane(home, mine, threading.Event()) is not None
+    home.close()
 
 
 def test_a_lane_at_work_takes_up_the_new_pace(tmp_path: Path, box: Box, left: list[int]) -> None:
