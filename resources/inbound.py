@@ -5,10 +5,11 @@ everything. Which message an answer belongs to is `answering`; what a word does 
 phone or an id of Meta's is, `whatsapp_ids`. A stop word is looked for before any answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 
@@ -48,19 +49,22 @@ def take_in_answers(home: Home, lease: Lease, source: str, parsed: Parsed, now: 
 
 
 def _end_passages_by_word(home: Home, lease: Lease, changes: pl.DataFrame, now: datetime) -> None:
-    """End the passages of who said a stop word, unless they had opted in again after it: a word may come late.
+    """End the passages of who said a stop word. Where they had opted in again after it, a word that comes late ends
+    those that had begun by then, as it would have in time, and none that began since.
 
     This comes before the words are put into force, which a crash would hide behind what was said with them.
     """
     stopped = changes.filter(change="opted_out", scope=Scope.all.value)
     since = home.contacts.find(ids=stopped["contact_id"]).select("contact_id", "opted_in_at")
-    gone = stopped.join(since, on="contact_id", how="left").filter(
-        (pl.col("changed_at") >= pl.col("opted_in_at")).fill_null(True)
+    known = stopped.join(since, on="contact_id", how="left").with_columns(
+        whole=(pl.col("changed_at") >= pl.col("opted_in_at")).fill_null(True)
     )
-    ids = gone["contact_id"].unique().sort().to_list()
-    for part in chunks(len(ids)):
+    gone = known.group_by("contact_id").agg(pl.col("whole").any(), pl.col("changed_at").max().to_physical())
+    until = pl.when(~pl.col("whole")).then("changed_at")
+    rows = gone.sort("contact_id").select("contact_id", until=until).rows()
+    for part in chunks(len(rows)):
         with home.ledger.write(lease) as tx:
-            end_passages(tx, ids[part], to_us(now))
+            end_passages(tx, rows[part], to_us(now))
 
 
 def _unseen(home: Home, inbound: pl.DataFrame) -> pl.DataFrame:
@@ -123,18 +127,27 @@ def _change(
     }
 
 
-def end_passages(tx: sa.Connection, contact_ids: Iterable[str], now: int) -> None:
-    """Who has opted out of everything leaves every campaign; what was planned for them is skipped."""
-    ids = sorted(set(contact_ids))
-    planned = select_in(
-        tx,
-        "SELECT m.id FROM message m WHERE m.contact_id IN :ids AND m.state IN ('planned', 'held')",
-        ids,
-    )
+# `stops`: (contact_id, until) each. By the indexes on contacts, which CROSS JOIN asks for.
+_STOPS = """(SELECT json_extract(value, '$[0]') AS contact_id, json_extract(value, '$[1]') AS until
+  FROM json_each(:stops)) stop"""
+_INSIDE = f"""SELECT p.id FROM {_STOPS} CROSS JOIN participant p ON p.contact_id = stop.contact_id
+  WHERE p.left_at IS NULL AND (stop.until IS NULL OR p.entered_at <= stop.until)"""
+_PLANNED = f"""SELECT m.id FROM {_STOPS} CROSS JOIN message m ON m.contact_id = stop.contact_id
+  WHERE m.state IN ('planned', 'held') AND (stop.until IS NULL OR EXISTS (SELECT 1 FROM participant p
+    WHERE p.id = m.participant_id AND p.left_at IS NULL AND p.entered_at <= stop.until))"""
+
+
+def end_passages(tx: sa.Connection, stops: Sequence[tuple[str, int | None]], now: int) -> None:
+    """Who has opted out of everything (contact_id) leaves every campaign, or those that they had entered by a time (in
+    microseconds, None: all); what was planned for them is skipped."""
+    if not stops:
+        return
+    given = {"stops": msgspec.json.encode(stops).decode()}
+    planned = tx.exec_driver_sql(_PLANNED, given).scalars().all()
     if planned:
-        skip(tx, [(int(row.id), SkipReason.opted_out, "opted out of everything") for row in planned], now)
-    inside = select_in(tx, "SELECT id FROM participant WHERE left_at IS NULL AND contact_id IN :ids", ids)
-    leave(tx, [int(row.id) for row in inside], LeaveReason.opted_out, now)
+        skip(tx, [(int(one), SkipReason.opted_out, "opted out of everything") for one in planned], now)
+    inside = tx.exec_driver_sql(_INSIDE, given).scalars().all()
+    leave(tx, [int(one) for one in inside], LeaveReason.opted_out, now)
 
 
 def _answers(home: Home, inbound: pl.DataFrame, now: datetime) -> list[Answer]:

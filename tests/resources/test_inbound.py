@@ -282,12 +282,15 @@ def test_a_start_word_is_an_answer_too(make_home):
     assert replies(stage) == [("Start", "asks", 0)]
 
 
-def test_a_stop_that_comes_after_a_newer_start_ends_nothing_and_stops_nothing(make_home):
-    stage = sent(make_home(contacts=1, campaigns=[ASKS]), "asks")
+def test_a_stop_that_comes_after_a_newer_start_ends_what_had_begun_by_then_and_stops_nothing(make_home):
+    stage = sent(make_home(contacts=1, campaigns=[ASKS, TELLS]), "asks")
     moment = stage.now
     stage.later(minutes=2).says(PHONE, "Start").turn()
-    stage.later(minutes=1).says(PHONE, "STOP", at=moment).turn()
-    assert stage.reasons() == {None: 1}
+    stage.later(minutes=1).run("tells")
+    stage.says(PHONE, "STOP", at=moment).turn()
+    assert stage.rows("SELECT campaign, reason FROM participant ORDER BY 1") == [("asks", "opted_out"), ("tells", None)]
+    assert stage.rows("SELECT campaign, state FROM message WHERE campaign = 'tells'") == [("tells", "planned")]
+    assert stage.skips() == {}
     assert stage.home.contacts.find(ids=["c0"]).select("opted_in", "opt_out_scope").rows() == [(True, None)]
     assert stage.value("SELECT count(*) FROM suppression") == 0
 
