@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 from journey.problems import LedgerError
 from resources.alive import keep
-from resources.ledger import PASS, WANTED, Lease, LeaseRow, Ledger, holder_name
+from resources.lease_names import PASS
+from resources.ledger import WANTED, Lease, LeaseRow, Ledger, holder_name
 
 WAIT = 600.0
 LOOK = 0.25

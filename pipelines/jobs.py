@@ -33,7 +33,8 @@ from resources.containing import FAULTS
 from resources.definitions import PassResource
 from resources.home import Home
 from resources.interrupts import signals
-from resources.ledger import PASS, wanted
+from resources.lease_names import PASS
+from resources.ledger import wanted
 from resources.vitals import note_failed_pass
 
 PUBLISH_SECONDS = 30.0

@@ -55,9 +55,8 @@ PROBE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LaneJob:
-    """What one lane is to do. `pace`: the sender's configured messages a second (a change
-    reaches the lane at its next turn); `deadline`: seconds to run at most;
-    `linger`: seconds to go on looking for messages after the last."""
+    """What one lane is to do. `pace`: the sender's configured messages a second (a change reaches the lane at its next
+    turn); `deadline`: seconds to run at most; `linger`: seconds to go on looking for messages after the last."""
 
     sender: str
     phone_number_id: str

@@ -15,8 +15,9 @@ from journey.problems import CloudApiError
 from pipelines.lane import Lane, LaneJob, LaneReport
 from resources.claim import backlog
 from resources.home import Home
+from resources.lease_names import LANES
 from resources.ledger import US, holder_name
-from resources.outbox import LANES, cut_otherwise, lane_name, recover
+from resources.outbox import cut_otherwise, lane_name, recover
 from resources.sender_trouble import note_reached, note_unreached, unreached
 
 AGAIN = 30.0

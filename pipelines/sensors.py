@@ -16,8 +16,9 @@ from pipelines.dead_runs import end_dead_runs
 from pipelines.dispatch import RUN_SECONDS
 from pipelines.holding import wait_is_over
 from resources.claim import backlog
-from resources.definitions import PASS, HomeResource
+from resources.definitions import HomeResource
 from resources.home import Home
+from resources.lease_names import PASS
 from resources.ledger import US
 from resources.present import asks
 

@@ -18,12 +18,11 @@ from resources.alive import alive, keep
 from resources.damage import refuse_damage
 from resources.home import HOME, NOW, Clock, Home
 from resources.interrupts import signals
+from resources.lease_names import PASS
 from resources.ledger import Lease, Ledger, holder_name
 from resources.settings import read_now
 from resources.unswept import unswept
 from resources.vitals import note_failed_pass
-
-PASS = "pass"  # noqa: S105 - the name of a lease
 
 
 class HomeResource(dg.ConfigurableResource["HomeResource"]):

@@ -47,7 +47,6 @@ LEASE_SECONDS = 30.0
 LONGEST_LEASE = 600.0
 """Seconds: one that ends later still was taken before the clock was set back, and lasts no longer than any other."""
 
-PASS = "pass"  # noqa: S105 - the name of a lease
 WANTED = "wanted:"
 US = 1_000_000
 

@@ -18,6 +18,7 @@ from journey.pacing import faster, slowed_below, slower
 from journey.words import SkipReason
 from resources import coupons, hold, reached, spending, statuses
 from resources.claim import INBOX, Claimed, Share, claim
+from resources.lease_names import LANES
 from resources.leaving import cancel_of_left
 from resources.ledger import US, Lease, Ledger, mark_dirty, select_in
 from resources.mark import raise_mark
@@ -37,9 +38,6 @@ try that comes sooner is refused for certain. The last holds for all that follow
 itself."""
 
 LONGEST_DETAILS = 300  # characters of Meta's words that are kept with a message
-
-LANES = "send:"
-"""What the leases of lanes begin with."""
 
 
 @dataclass(frozen=True, slots=True)

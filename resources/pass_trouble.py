@@ -14,7 +14,8 @@ from journey.failures import Failure, Found
 from journey.schedule import due_occurrence
 from resources import hold
 from resources.home import Home
-from resources.ledger import PASS, US
+from resources.lease_names import PASS
+from resources.ledger import US
 from resources.project import Project
 from resources.tables import lease, meta, schedule, trouble
 from resources.tables import occurrence as occurrences

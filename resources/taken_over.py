@@ -13,11 +13,11 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from resources.lease_names import LANES, PASS
 from resources.tables import lease, meta
 
 TAKEN_OVER = "taken_over"  # in `meta`: those of the last day, by lease and token; JSON, wall
 GIVEN_BACK = "given back"  # the note of a lease that its holder gave back, although it lasts for a moment more
-PASS, LANES = "pass", "send:"  # the leases under which work is done
 DAY = 86_400 * 1_000_000  # microseconds
 MOST, MOST_MESSAGES = 50, 2_000  # processes, and messages of each, that are kept
 

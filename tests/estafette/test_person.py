@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from resources.home import open_home
-from resources.ledger import PASS, wanted
+from resources.lease_names import PASS
+from resources.ledger import wanted
 from tests.estafette.test_why import CAMPAIGN, PEOPLE
 
 SECRETS = (b"612345671", b"Zo\xc3\xa9", b"Zo\\u00e9", b"customer-1")

@@ -1,6 +1,5 @@
 """`rebuild`: what derives from something is as it was, what does not is listed, and nobody gets anything twice."""
 
-import json
 import os
 
 import duckdb
@@ -11,17 +10,8 @@ from pipelines.publish import publish
 from resources.analyst_db import connect
 from resources.damage import refuse_damage
 from resources.rebuild import NO_FILE, rebuild
-from tests.stage import delivery, person
+from tests.lived_in import lived_in
 
-TRIGGERED = """
-name: order
-sender: main
-entries:
-  - trigger: {event: ordered}
-steps:
-  hello:
-    message: {template: order, language: fr}
-"""
 TABLES = (
     "contacts", "events", "entries", "participants", "participant_steps", "messages", "message_events", "replies",
     "skips", "consent_history", "quarantine", "campaign_funnel", "step_funnel",
@@ -30,21 +20,7 @@ TABLES = (
 
 @pytest.fixture
 def stage(make_home):
-    """A home in which something of everything has happened."""
-    made = make_home(campaigns=(TRIGGERED,), contacts=[person(n, city=f"City {n}") for n in range(4)])
-    made.turn()
-    for number in range(3):
-        made.happens("ordered", f"c{number}", amount=number)
-    made.turn()
-    made.send()
-    for value in (made.status_of(1, "delivered"), made.status_of(2, "read")):
-        line = {"received_at": "2026-12-01T12:00:01Z", "body": json.dumps(delivery(value))}
-        with (made.path / "landing/webhooks/log.ndjson").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-    made.says("+33600000003", "STOP")
-    made.turn()
-    publish(made.home, made.lease)
-    return made
+    return lived_in(make_home)
 
 
 def shown(stage):

@@ -10,38 +10,19 @@ import pytest
 from estafette.damage import look_at_files, look_at_lake, look_at_ledger
 from estafette.doctor import _safely
 from journey.problems import EstafetteError
-from pipelines.publish import publish
 from resources import rebuild as rebuilding
 from resources.backup import make_backup, open_backup
 from resources.damage import refuse_damage
 from resources.ledger_files import copied_damage
 from resources.rebuild import rebuild
 from resources.restore import put_back
-from tests.stage import Stage, person
-
-TRIGGERED = """
-name: order
-sender: main
-entries:
-  - trigger: {event: ordered}
-steps:
-  hello:
-    message: {template: order, language: fr}
-"""
+from tests.lived_in import lived_in
+from tests.stage import Stage
 
 
 @pytest.fixture
 def stage(make_home):
-    """A home in which something of everything has happened."""
-    made = make_home(campaigns=(TRIGGERED,), contacts=[person(n, city=f"City {n}") for n in range(4)])
-    made.turn()
-    for number in range(3):
-        made.happens("ordered", f"c{number}", amount=number)
-    made.turn()
-    made.send()
-    made.status(1, "delivered").status(2, "read").turn()
-    publish(made.home, made.lease)
-    return made
+    return lived_in(make_home)
 
 
 def spoil(path, at=0.5, mask=0x10):

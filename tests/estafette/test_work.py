@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from estafette.lease import PASS
 from resources.home import open_home
+from resources.lease_names import PASS
 
 BAD = "contact_id;phone;first_name;opted_in\nc1;06 12 34 56 78;jean;true\nc2;n/a;luc;true\n"
 

@@ -10,6 +10,7 @@ from journey.problems import LeaseLost
 from resources import claim as claim_module
 from resources.claim import backlog
 from resources.outbox import Outbox, Settled, lane_name, recover
+from tests.lived_in import TRIGGERED
 from tests.stage import NOON, OFFER, accepted, person, refused, unknown
 
 SECOND = OFFER.replace("name: offer", "name: second")
@@ -470,16 +471,7 @@ def test_the_clock_of_an_acceptance_is_the_campaigns(make_home):
 
 
 def test_who_was_triggered_goes_before_the_many_who_were_there_first(make_home):
-    order = """
-name: order
-sender: main
-entries:
-  - trigger: {event: ordered}
-steps:
-  hello:
-    message: {template: order, language: fr}
-"""
-    stage = planned(make_home, 5, campaigns=[OFFER, order])
+    stage = planned(make_home, 5, campaigns=[OFFER, TRIGGERED])
     stage.later(minutes=5).happens("ordered", "c3").turn()
     outbox = outbox_of(stage)
     (first,) = claim(stage, outbox, 1)
