@@ -54,8 +54,7 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         " n’est perdu.",
     ),
     Failure.gateway_down: (
-        "La passerelle à {name} s’est éteinte sans un mot après le {since} : aucun webhook n’est pris, aucune page"
-        " montrée.",
+        "La passerelle à {name} s’est éteinte sans un mot après le {since} : rien n’y répond, ni webhook ni page.",
         "Relancez `estafette serve`. Meta apporte pendant des jours ce qu’il n’a pu livrer ; les envois continuent.",
     ),
     Failure.clock_back: (

@@ -136,7 +136,7 @@ KINDS: Final[Mapping[Failure, Kind]] = {
     ),
     Failure.gateway_down: Kind(
         "home", True, "the-gateway-is-down",
-        "The gateway at {name} ended without a word after {since}: no webhook is taken, and no page is shown.",
+        "The gateway at {name} ended without a word after {since}: nothing answers there, no webhook and no page.",
         "Start `estafette serve` again. Meta brings what it could not deliver for days; sending goes on.",
     ),
     Failure.clock_back: Kind(
