@@ -85,6 +85,6 @@
 
   document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
   addEventListener("pagehide", rest);
-  addEventListener("pageshow", listen);
+  addEventListener("pageshow", (event) => event.persisted && listen()); // the back button; a page just loaded listens below
   listen();
 })();

@@ -1,9 +1,10 @@
 """People at the pages with a real browser: what they do by mouse or keyboard happens, and what is new appears."""
 
 import re
+import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PASSWORD, Open, Shop
 from tests.browser.shop import EVIL, PHONES
@@ -178,9 +179,16 @@ def test_a_page_that_is_left_open_shows_nothing_any_more_once_the_log_in_is_over
     here = tab("vera")
     here.expected.add(503)
     here.page.clock.install()
-    here.page.route("**/inbox/events*", lambda route: route.fulfill(status=503), times=1)
+    slow: list[Route] = []
+
+    def refuse(route: Route) -> None:
+        route.fulfill(status=503)
+        time.sleep(0.3)
+        slow.pop().continue_()
+
+    here.page.route(re.compile("composer"), lambda route: slow.append(route))  # the page is whole only after that
+    here.page.route("**/inbox/events*", refuse, times=1)
     page = here.go("/inbox/c1")
-    page.wait_for_timeout(500)
     expect(page.get_by_role("heading", level=1)).to_have_text("Élodie Durand")  # refused, but logged in
     page.context.clear_cookies()
     page.clock.fast_forward(31_000)
