@@ -15,17 +15,24 @@ from journey.campaign import Campaign
 from journey.clock import to_us
 from journey.problems import SegmentError
 from journey.steps import SplitStep
+from resources.doing import evaluated_now
 from resources.home import Home
 from resources.tables import occurrence, participant, request
+
+MOST_SECONDS = 20.0
+"""So long a segment is evaluated here; a pass gives it 300, for which nobody who looks would wait."""
 
 
 def failing(home: Home, campaign: Campaign) -> list[dict[str, Any]]:
     """The campaign's failing segments: {segment, message (with file:line), mend, held_up (what waits, in words)}."""
     held_up: dict[str, list[str]] = {}
+    at_work = evaluated_now(home.ledger.leases())
     for segment, what in _wanted(home, campaign):
         held_up.setdefault(segment, []).append(what)
     found = []
     for segment, waits in held_up.items():
+        if at_work is not None and at_work.segment == segment:
+            continue  # a pass is at it, and nobody knows yet
         error = _error(home, segment)
         if error is not None:
             message = f"{error.where}: {error.message}" if error.where else error.message
@@ -87,7 +94,7 @@ def _error(home: Home, segment: str) -> SegmentError | None:
     if segment not in home.project.segments:  # what asks for it is refused by the next pass
         return None
     try:
-        home.segment(segment, home.clock())
+        home.segment(segment, home.clock(), MOST_SECONDS)
     except SegmentError as error:
         return error
     return None

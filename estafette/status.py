@@ -3,6 +3,7 @@
 What belongs here: the one document of it, and how it looks.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from journey.codes import code_of, explain
 from journey.failures import KINDS, RUNBOOK, Failure, Found, place
 from journey.messaging_limit import NO_LIMIT
 from journey.pacing import faster
+from resources.doing import evaluating
 from resources.failures import failures, of_campaign
 from resources.hold import doubtful, foreign, held, restored
 from resources.home import Home
@@ -111,7 +113,13 @@ def _around(home: Home) -> dict[str, Any]:
         "templates_on_hold": [dict(row._mapping) for row in templates],
         "quarantined": quarantined,
         "leases": [
-            {"name": row.name, "holder": row.holder, "note": row.note, "until": datetime.fromtimestamp(row.until, UTC)}
+            {
+                "name": row.name,
+                "holder": row.holder,
+                "note": row.note,
+                "segment": asdict(doing) if (doing := evaluating(row.note)) is not None else None,
+                "until": datetime.fromtimestamp(row.until, UTC),
+            }
             for row in home.ledger.leases()
         ],
         "published_at": (

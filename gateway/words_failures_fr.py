@@ -47,6 +47,11 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         "Du travail attend, et aucun passage n’est arrivé à son terme depuis le {since}.",
         "Voyez si le démon de Dagster tourne, ou cron avec `estafette tick` ; à la main, il dit ce qui gêne.",
     ),
+    Failure.segment_slow: (
+        "Un passage évalue le segment {name} depuis le {since} : d’ici là, personne n’entre ni n’avance.",
+        "Rien s’il arrive à son terme ; ce qui est prévu part entre-temps. Au bout de 5 minutes il est interrompu, et"
+        " les passages suivants le reprennent : restreignez-le alors, ou arrêtez la campagne qui le demande.",
+    ),
     Failure.work_dropped: (
         "Un processus est mort ou suspendu, son bail a pris fin le {since}, et nul n’a continué son travail ({number}"
         " messages en route).",

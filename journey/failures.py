@@ -29,6 +29,7 @@ class Failure(StrEnum):
     pass_failed = "pass_failed"  # noqa: S105
     no_pass_yet = "no_pass_yet"  # noqa: S105
     no_pass = "no_pass"  # noqa: S105
+    segment_slow = "segment_slow"
     gateway_down = "gateway_down"
     work_dropped = "work_dropped"
     clock_back = "clock_back"
@@ -127,6 +128,12 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "home", True, "no-pass-is-made",
         "There is work waiting, and no pass has come to its end since {since}.",
         "See that Dagster's daemon runs, or cron with `estafette tick`; by hand, it says what is in the way.",
+    ),
+    Failure.segment_slow: Kind(
+        "home", False, "a-segment-takes-long",
+        "A pass evaluates the segment {name} since {since}: until it is done nobody enters or moves.",
+        "Nothing where it comes to its end; what is planned goes out meanwhile. After 5 minutes it is ended, and tried"
+        " again by later passes: then narrow it down, or stop the campaign that asks for it.",
     ),
     Failure.work_dropped: Kind(
         "home", True, "a-process-died-or-there-are-two",

@@ -6,12 +6,13 @@ at once for hours. Two such runs, and no pass would begin any more. They are end
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
 
 from journey.problems import LeaseLost, LedgerError
+from resources.doing import Evaluating, noted
 from resources.ledger import LEASE_SECONDS, US, Lease, Ledger, holder_name
 from resources.tables import lease as leases
 
@@ -19,14 +20,15 @@ RUN = "run:"
 
 
 @contextmanager
-def keep(ledger: Ledger, lease: Lease) -> Iterator[None]:
-    """Renew a lease from a thread of its own until the block ends, then give it back."""
+def keep(ledger: Ledger, lease: Lease, doing: Callable[[], Evaluating | None] = lambda: None) -> Iterator[None]:
+    """Renew a lease from a thread of its own until the block ends, then give it back. What its holder is `doing` then
+    stands in its note, from one renewal to the next."""
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(LEASE_SECONDS / 3):
             try:
-                ledger.renew(lease)
+                ledger.renew(lease, note=noted(lease.note, doing()))
             except LeaseLost:
                 return  # the next write says so
             except (LedgerError, sa.exc.DBAPIError):

@@ -68,7 +68,7 @@ class PassResource(HomeResource):
             run_id = context.run.run_id if context.run else ""
             with alive(ledger, run_id):
                 lease = _wait(ledger, self.wait, f"run {run_id}")
-                with keep(ledger, lease), unswept():
+                with keep(ledger, lease, home.doing), unswept():
                     _look_over(home)
                     self._home, self._lease = home, lease
                     yield self

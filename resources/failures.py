@@ -78,7 +78,7 @@ def failures(home: Home, project: Project | None, now: datetime) -> list[Found]:
             found.append(Found(Failure.half_forgotten))
         if project is not None:
             found += [*_campaigns(tx, project), *_coupons(tx, project, now)]
-            if not in_passes:
+            if all(one.kind == Failure.segment_slow for one in in_passes):
                 found += overdue(tx, to_us(now))
     if project is not None:
         for name, told in sharing(home, project.settings.senders).items():

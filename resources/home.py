@@ -21,6 +21,7 @@ from journey.problems import SegmentError, UsageError
 from resources.bodies import Bodies
 from resources.contacts import Contacts
 from resources.containing import AGAIN, Troubles
+from resources.doing import Evaluating
 from resources.events import Events
 from resources.lake import Lake
 from resources.landing import Landing
@@ -30,7 +31,7 @@ from resources.media import MediaChecks
 from resources.numbers import know_senders
 from resources.posting import Sender as Poster
 from resources.project import Paths, Project
-from resources.segments import Audience, evaluate, returned
+from resources.segments import SECONDS, Audience, evaluate, returned
 from resources.settings import Secrets, load_secrets
 from resources.tables import campaign as campaigns
 from resources.tables import lake_file
@@ -63,6 +64,7 @@ class Home:
         self._members: dict[str, tuple[object, pl.Series | SegmentError]] = {}
         self._failed: dict[str, tuple[object, float, SegmentError]] = {}
         self._said: dict[str, bool] = {}
+        self._evaluating: Evaluating | None = None
         self._only_in_real_time(self.secrets)
 
     def _only_in_real_time(self, secrets: Secrets) -> None:
@@ -169,12 +171,20 @@ class Home:
         """The distinct time zones of contacts; None for those without."""
         return self.contacts.frame(columns=["timezone"]).get_column("timezone").unique().to_list()
 
-    def segment(self, name: str, now: datetime) -> Audience:
-        """Evaluate a segment now. SegmentError where it is refused or fails."""
+    def doing(self) -> Evaluating | None:
+        """The segment that is being evaluated at this moment; asked from another thread."""
+        return self._evaluating
+
+    def segment(self, name: str, now: datetime, seconds: float = SECONDS) -> Audience:
+        """Evaluate a segment now. SegmentError where it is refused or fails, or takes longer than `seconds`."""
         settings = self.project.settings
         tables = self.contacts.tables(self.events, settings.consent.default == "opted_in")
         timezone = ZoneInfo(settings.timezone)
-        return evaluate(name, self.project.segments, tables, now, timezone)
+        self._evaluating = Evaluating.of(name, self.wall())
+        try:
+            return evaluate(name, self.project.segments, tables, now, timezone, seconds=seconds)
+        finally:
+            self._evaluating = None
 
     def audience(self, name: str, now: datetime) -> Audience:
         """`segment`, for a pass that looks again each second: one that has failed is left alone for a minute (wall)

@@ -62,11 +62,13 @@ def holder_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to act under `name`. `token` fences: a row with another token means that someone else acts now."""
+    """The right to act under `name`. `token` fences: a row with another token means that someone else acts now. `note`:
+    what it was taken for."""
 
     name: str
     holder: str
     token: int
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,7 @@ class Ledger:
                 tx.execute(tables.lease.insert().values(name=name, **values))
             else:
                 tx.execute(tables.lease.update().where(tables.lease.c.name == name).values(**values))
-        return Lease(name, holder, token)
+        return Lease(name, holder, token, note)
 
     def renew(self, lease: Lease, *, seconds: float = LEASE_SECONDS, note: str | None = None) -> None:
         """Push the end of a lease out. LeaseLost when it is no longer ours."""

@@ -13,6 +13,7 @@ from journey.clock import from_us, to_us
 from journey.failures import Failure, Found
 from journey.schedule import due_occurrence
 from resources import hold
+from resources.doing import evaluating
 from resources.home import Home
 from resources.lease_names import PASS
 from resources.ledger import US
@@ -23,6 +24,8 @@ from resources.vitals import FAILED, PASSED
 
 LATE = 600
 """Seconds after which what is due and not done is told; a campaign of a million people is planned in two minutes."""
+
+SLOW = 60  # seconds after which it is told that a pass is at a segment
 
 SET_BACK = 60  # seconds that a pass may have ended in the future: clocks are corrected
 
@@ -50,6 +53,9 @@ def passes(home: Home, project: Project | None, names: Collection[str], now: dat
     if FAILED in known:
         told = json.loads(known[FAILED])
         yield Found(Failure.pass_failed, values={"since": from_us(told["at"])}, detail=told["why"])
+    doing = evaluating(at_work.note) if at_work is not None else None
+    if doing is not None and wall - doing.since.timestamp() > SLOW:
+        yield Found(Failure.segment_slow, doing.segment, {"since": doing.since})
     if passed is not None and passed / US > wall + SET_BACK:
         yield Found(Failure.clock_back, values={"since": from_us(passed)})
     elif at_work is not None or (passed is not None and passed / US >= wall - LATE):

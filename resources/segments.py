@@ -23,7 +23,7 @@ from journey.conditions import Clock
 from journey.problems import SegmentError
 from resources import segment_database
 from resources.segment_database import MEMORY, Audience, Tables
-from resources.work_process import Ended, WorkProcess
+from resources.work_process import Ended, TookLonger, WorkProcess
 
 SECONDS = 300.0
 MOST_MEMORY = 4 << 30
@@ -76,7 +76,8 @@ def _ask(segment: Segment, seconds: float, growth: int, work: Callable[..., Any]
     try:
         return _process.ask(work, *arguments, seconds=seconds, growth=growth)
     except Ended as ended:
-        raise SegmentError(str(ended), where=segment.file, mend=_MEND) from None
+        more = f"A pass gives it {SECONDS:g} s. " if isinstance(ended, TookLonger) and seconds < SECONDS else ""
+        raise SegmentError(str(ended), where=segment.file, mend=f"{more}{_MEND}") from None
 
 
 def _audience(needed: list[Segment], tables: Tables, clock: Clock, memory: str, folder: Path) -> Audience:

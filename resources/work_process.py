@@ -35,6 +35,10 @@ class Ended(Exception):
     """The process was ended, or ended by itself, before it had an answer; says why."""
 
 
+class TookLonger(Ended):
+    """It was given so much time and no more."""
+
+
 class WorkProcess:
     """One such process, for one piece of work at a time."""
 
@@ -112,7 +116,7 @@ class WorkProcess:
         while not line.poll(max(0.0, min(LOOK, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 self.end()
-                raise Ended(f"it took longer than {seconds:g} s")
+                raise TookLonger(f"it took longer than {seconds:g} s")
             if resident(child.pid) - before > growth:
                 self.end()
                 raise Ended(f"it needs more than {growth / (1 << 30):.2g} GB of memory")

@@ -31,6 +31,7 @@ from pipelines.audiences import add_occurrence
 from pipelines.run import run_pass
 from pipelines.sending import recover_lost
 from resources.definitions import _look_over
+from resources.doing import Evaluating, noted
 from resources.failures import failures, note_refused, note_requests
 from resources.hold import Restored, begin
 from resources.ledger import US
@@ -229,7 +230,7 @@ def dies(stage: Stage) -> None:
 
 
 def overdue(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """Passes are made, and an audience does not come because its segment fails."""
+    """Passes are made, and an audience does not come because its segment fails; one is at another segment."""
     stage = well(make_home)
     (stage.path / "segments/everyone.yaml").unlink()
     (stage.path / "segments/everyone.sql").write_text(
@@ -240,6 +241,10 @@ def overdue(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     stage.turn()
     stage.later(minutes=30)
     passes(stage)
+    stage.wall = time.time()
+    lease = stage.home.ledger.take("pass", "here:4711:a")
+    assert lease is not None
+    stage.home.ledger.renew(lease, note=noted("run 1", Evaluating.of("loyal", stage.wall - 120)))
     return stage
 
 
@@ -273,7 +278,7 @@ HOMES: dict[Callable[..., Stage], dict[Failure, str]] = {
     },
     first_of_all: {Failure.no_pass_yet: "offer", Failure.disk_full: "offer"},
     set_back: {Failure.clock_back: "offer", Failure.messages_unknown: "offer", Failure.limit_reached: "offer"},
-    overdue: {Failure.campaign_overdue: "offer"},
+    overdue: {Failure.campaign_overdue: "offer", Failure.segment_slow: "offer"},
     unreadable: {Failure.settings_broken: "offer"},
 }  # fmt: skip
 """The kinds that a home shows, each with the campaign on whose page."""

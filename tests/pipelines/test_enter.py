@@ -283,7 +283,7 @@ def test_a_segment_that_nothing_interrupts_costs_its_audience_and_no_other(make_
     segments = {"everyone.sql": "select contact_id from contacts", "endless.sql": endless}
     stage = make_home(campaigns=[OFFER, other], segments=segments)
 
-    def soon(name, *more):
+    def soon(name, *more, **_):
         return evaluate(name, *more, seconds=0.5 if name == "endless" else 60.0)
 
     monkeypatch.setattr("resources.home.evaluate", soon)
