@@ -338,7 +338,8 @@ class Ledger:
                     return
         with self.write() as tx:
             if not sa.inspect(tx).has_table("meta"):
-                tables.metadata.create_all(tx)
+                for statement in tables.statements():
+                    tx.exec_driver_sql(statement)
                 version = str(tables.SCHEMA_VERSION)
                 facts = {"schema_version": version, "installation": secrets.token_hex(4), "epoch": "1"}
                 tx.execute(tables.meta.insert(), [{"name": name, "value": value} for name, value in facts.items()])

@@ -21,7 +21,7 @@ from resources.tables.coming_in import answer, event_cursor, landing_file, quara
 from resources.tables.journeys import campaign, goal, met, occurrence, participant, schedule, visited, waiting_entry
 from resources.tables.keeping import dirty, export, lake_file, lease, meta, trouble
 from resources.tables.messages import doubt, early_status, message, reply, skip
-from resources.tables.metadata import SCHEMA_VERSION, metadata
+from resources.tables.metadata import SCHEMA_VERSION, metadata, statements
 from resources.tables.people import consent_history, forgotten, property, suppression, unreachable
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "shared_number",
     "skip",
     "spent",
+    "statements",
     "suppression",
     "template_hold",
     "token",
