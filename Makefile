@@ -26,7 +26,7 @@ demo: setup ## the main job on sample data against the sandbox, end to end
 	@$(BIN)/estafette demo
 
 test: setup ## the tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -n auto -m slow

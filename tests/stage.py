@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from journey.clock import to_us
 from journey.codes import Action, explain
 from journey.outcome import Outcome
@@ -267,6 +269,13 @@ class Stage:
             (row["contact_id"], row["from_step"], row["branch"], row["to_step"])
             for row in self.lake("participant_steps")
         )
+
+
+def in_parts(patch: pytest.MonkeyPatch, rows: int) -> None:
+    """Have bulk writes put so many rows into one transaction, without pauses between them."""
+    patch.setattr("resources.ledger.chunks.__defaults__", (rows, 0.0))
+    patch.setattr("resources.ledger.Ledger.chunks.__defaults__", (rows,))
+    patch.setattr("pipelines.moving.BULK", rows)
 
 
 def accepted(claimed: Claimed) -> Outcome:

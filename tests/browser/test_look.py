@@ -13,8 +13,6 @@ from gateway.signing_in import SESSION
 from tests.browser.conftest import WATCH, Open, Shop, Tab, complain
 from tests.browser.shop import EVIL
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 FACTS = (Path(__file__).parent / "facts.js").read_text(encoding="utf-8")
 PAGES = {
     "/": 200,

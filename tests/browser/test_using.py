@@ -3,13 +3,10 @@
 import re
 import time
 
-import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PASSWORD, Open, Shop
 from tests.browser.shop import EVIL, PHONES
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 
 def focused(page: Page) -> str:

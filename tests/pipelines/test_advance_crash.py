@@ -81,7 +81,7 @@ def facts(stage):
     }
 
 
-def play(path, moment, act, send, monkeypatch=None, cut=None):
+def play(path, moment, act, send, cut=None):
     """One act; gives whether it was cut short, and what is true after it. `cut`: (class, method, the how maniest)."""
     stage = Stage(path, NOON).at(NOON).later(seconds=moment)
     ended = True
@@ -90,7 +90,7 @@ def play(path, moment, act, send, monkeypatch=None, cut=None):
             act(stage)
         if cut is not None:
             try:
-                with crash_at(monkeypatch, *cut):
+                with crash_at(*cut):
                     stage.turn()
             except BaseException as error:
                 assert type(error).__name__ == "Crash"
@@ -104,7 +104,7 @@ def play(path, moment, act, send, monkeypatch=None, cut=None):
         stage.home.close()
 
 
-def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path, monkeypatch):
+def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path):
     people = [person(number, opted_in="true", tags="cold") for number in range(5)]
     home = write_home(tmp_path / "plain", campaigns=[JOURNEY], contacts=people, segments=SEGMENTS)
     before = Stage(home, NOON.replace(hour=11))
@@ -118,7 +118,7 @@ def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_pat
         for target, method in ((Ledger, "write"), (Lake, "register")):
             for nth in range(1, 60):
                 shutil.copytree(start, again)
-                ended, found = play(again, moment, act, send, monkeypatch, (target, method, nth))
+                ended, found = play(again, moment, act, send, (target, method, nth))
                 shutil.rmtree(again)
                 assert found == expected, (number, method, nth)
                 cuts += not ended

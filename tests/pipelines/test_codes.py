@@ -12,7 +12,7 @@ from pipelines.plan import plan
 from resources.lake import Lake
 from resources.ledger import Ledger
 from tests.pipelines.test_turn import Crash, crash_at
-from tests.stage import OFFER, SETTINGS, TEMPLATES, accepted, person, refused, template, unknown
+from tests.stage import OFFER, SETTINGS, TEMPLATES, accepted, in_parts, person, refused, template, unknown
 
 VOUCHERS = (
     *TEMPLATES,
@@ -208,7 +208,7 @@ def consistent(stage):
 def test_a_crash_at_any_point_of_a_pass_gives_nobody_two_codes_and_no_code_to_two(
     make_home, monkeypatch, target, method
 ):
-    monkeypatch.setattr("resources.ledger.chunks.__defaults__", (3, 0.0))
+    in_parts(monkeypatch, 3)
     ended, cut = False, 0
     while not ended:
         text = COUPON % ", tag: got"
@@ -217,12 +217,11 @@ def test_a_crash_at_any_point_of_a_pass_gives_nobody_two_codes_and_no_code_to_tw
         stage.turn()
         add_occurrence(stage.home, stage.home.project.campaigns["offer"], stage.now)
         try:
-            with crash_at(monkeypatch, target, method, cut + 1):
+            with crash_at(target, method, cut + 1):
                 stage.turn()
             ended = True
         except Crash:
             cut += 1
-        monkeypatch.setattr("resources.ledger.chunks.__defaults__", (3, 0.0))
         stage.turn()
         assert consistent(stage) == 7
         assert stage.skips() == {"coupons_exhausted": 1}

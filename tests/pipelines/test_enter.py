@@ -8,7 +8,7 @@ from journey.draws import draw
 from pipelines.audiences import add_occurrence
 from resources.home import Home
 from resources.segments import evaluate
-from tests.stage import OFFER, person
+from tests.stage import OFFER, in_parts, person
 
 RULE = OFFER.replace("steps:", "settings: {re_entry: %s}\nsteps:")
 CRON = OFFER.replace("segment: everyone}", "segment: everyone, when: {%s}}").replace(
@@ -317,7 +317,7 @@ def test_two_runs_at_the_same_moment_are_two_occurrences(make_home):
 
 
 def test_more_people_than_one_transaction_holds_enter_all(make_home, monkeypatch):
-    monkeypatch.setattr("resources.ledger.chunks.__defaults__", (7, 0.0))
+    in_parts(monkeypatch, 7)
     stage = make_home(contacts=20)
     stage.run()
     assert sorted(entered(stage)) == sorted(f"c{n}" for n in range(20))

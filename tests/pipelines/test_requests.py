@@ -5,7 +5,7 @@ import json
 import pytest
 
 from journey import growth
-from tests.stage import OFFER, person
+from tests.stage import OFFER, in_parts, person
 
 API = """
 name: survey
@@ -196,7 +196,7 @@ def test_of_several_api_entries_the_one_whose_attributes_fit_is_meant(make_home)
 
 
 def test_more_people_than_one_transaction_holds_come_in_all(make_home, monkeypatch):
-    monkeypatch.setattr("resources.ledger.chunks.__defaults__", (7, 0.0))
+    in_parts(monkeypatch, 7)
     stage = make_home(campaigns=[api()], contacts=20)
     stage.asks("survey", users=[f"c{n}" for n in range(30)], attribute_values=VALUES).turn()
     assert stage.entered() == [f"c{n}" for n in range(20)]

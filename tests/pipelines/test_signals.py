@@ -421,7 +421,7 @@ def played(path, moment, act):
         stage.home.close()
 
 
-def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path, monkeypatch):
+def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path):
     home = write_home(
         tmp_path / "plain", campaigns=[ORDERS], contacts=5, templates=[*TEMPLATES, TAPPED], settings=LINKED
     )
@@ -442,7 +442,7 @@ def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_pat
             if act is not None:
                 act(stage)
             ended = False
-            with crash_at(monkeypatch, Ledger, "write", nth):
+            with crash_at(Ledger, "write", nth):
                 try:
                     stage.turn()
                     ended = True

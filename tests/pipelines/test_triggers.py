@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.stage import OFFER, person
+from tests.stage import OFFER, in_parts, person
 
 ORDER = """
 name: order
@@ -392,7 +392,7 @@ def test_an_event_goes_into_every_campaign_that_it_starts(make_home):
 
 
 def test_more_people_than_one_transaction_holds_come_in_all(make_home, monkeypatch):
-    monkeypatch.setattr("resources.ledger.chunks.__defaults__", (7, 0.0))
+    in_parts(monkeypatch, 7)
     stage = started(make_home, order(), contacts=20)
     for number in range(20):
         ready(stage, f"c{number}", at=stage.now - timedelta(seconds=number))

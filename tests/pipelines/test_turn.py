@@ -4,10 +4,12 @@ import shutil
 import threading
 from contextlib import contextmanager
 
+import pytest
+
 from pipelines.sending import Sending
 from resources.lake import Lake
 from resources.ledger import Ledger
-from tests.stage import NOON, OFFER, TEMPLATES, Stage, accepted, person, refused, unknown, write_home
+from tests.stage import NOON, OFFER, TEMPLATES, Stage, accepted, in_parts, person, refused, unknown, write_home
 
 JOURNEY = """
 name: offer
@@ -97,7 +99,7 @@ class Crash(BaseException):
 
 
 @contextmanager
-def crash_at(monkeypatch, target, method, nth):
+def crash_at(target, method, nth):
     """The nth call of a method raises, before or (for writes) instead of doing anything."""
     real, calls = getattr(target, method), [0]
 
@@ -107,11 +109,9 @@ def crash_at(monkeypatch, target, method, nth):
             raise Crash
         return real(self, *args, **more)
 
-    monkeypatch.setattr(target, method, counted)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, method, counted)
         yield calls
-    finally:
-        monkeypatch.undo()
 
 
 def play(path, moment, act):
@@ -126,7 +126,7 @@ def play(path, moment, act):
         stage.home.close()
 
 
-def cut_everywhere(start, moment, act, expected, monkeypatch, chunk=5_000):
+def cut_everywhere(start, moment, act, expected):
     """Do an act again and again from `start`, cut at each of its transactions and registered files in turn, and done
     again: in the end it must be as if never cut. Gives how often it was cut."""
     cut = 0
@@ -137,9 +137,8 @@ def cut_everywhere(start, moment, act, expected, monkeypatch, chunk=5_000):
             stage = Stage(again, NOON).at(NOON).later(seconds=moment)
             if act is not None:
                 act(stage)
-            monkeypatch.setattr("resources.ledger.chunks.__defaults__", (chunk, 0.0))
             try:
-                with crash_at(monkeypatch, target, method, nth):
+                with crash_at(target, method, nth):
                     stage.turn()
             except Crash:
                 ended = False
@@ -155,7 +154,7 @@ def cut_everywhere(start, moment, act, expected, monkeypatch, chunk=5_000):
     return cut
 
 
-def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path, monkeypatch):
+def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_path):
     home = write_home(tmp_path / "plain", campaigns=[JOURNEY], contacts=people())
     before = Stage(home, NOON.replace(hour=11))
     before.turn()
@@ -167,7 +166,7 @@ def test_a_crash_between_any_two_transactions_changes_nothing_in_the_end(tmp_pat
         expected = play(home, moment, act)
         if act is None or "send" not in act.__code__.co_names:
             # Sending has its own rule: what is cut between stamp and answer stays unknown.
-            cut += cut_everywhere(start, moment, act, expected, monkeypatch)
+            cut += cut_everywhere(start, moment, act, expected)
     assert cut > 40
     assert len(expected["messages"]) > 9
 
@@ -215,7 +214,7 @@ def test_a_crash_doubles_no_event_and_no_request(tmp_path, monkeypatch):
     def two_of_them_come(stage):
         stage.contacts([person(50, contact_id="new1"), person(51, contact_id="new3")])
 
-    monkeypatch.setattr("resources.ledger.chunks.__defaults__", (2, 0.0))
+    in_parts(monkeypatch, 2)
     home = write_home(tmp_path / "plain", campaigns=[ORDERS, SURVEY], contacts=5)
     before = Stage(home, NOON.replace(hour=11))
     before.turn()
@@ -224,9 +223,8 @@ def test_a_crash_doubles_no_event_and_no_request(tmp_path, monkeypatch):
     for number, (moment, act) in enumerate([(0, what_happens), (3_600, two_of_them_come), (86_400, None)]):
         start = tmp_path / f"start{number}"
         shutil.copytree(home, start)
-        monkeypatch.setattr("resources.ledger.chunks.__defaults__", (2, 0.0))
         expected = play(home, moment, act)
-        cut += cut_everywhere(start, moment, act, expected, monkeypatch, chunk=2)
+        cut += cut_everywhere(start, moment, act, expected)
     assert cut > 40
     outcomes = {entry[2] for entry in expected["entries"]}
     assert outcomes == {"entered", "control", "already_in", "unknown_contact", "refused"}
