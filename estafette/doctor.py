@@ -4,7 +4,6 @@ What belongs here: the looks, one function each. They read; a probe in the landi
 numbers, is all that is written.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -34,7 +33,8 @@ from resources.cloud_api import CloudApi, PhoneNumber
 from resources.containing import told, troubles
 from resources.coupons import left
 from resources.disk_trouble import disk_trouble
-from resources.failures import LOW, VERY_LOW, failures, project_of
+from resources.disks import LOW, VERY_LOW, disk_free
+from resources.failures import failures, project_of
 from resources.home import Home
 from resources.ledger import US
 from resources.numbers import know_senders, note_number
@@ -253,7 +253,7 @@ def _landing(home: Home) -> Iterator[Line]:
 
 
 def _disk(home: Home) -> Iterator[Line]:
-    free = shutil.disk_usage(home.path).free
+    free = max(0, disk_free(home))
     level: Level = "FAIL" if free < VERY_LOW else "warn" if free < LOW else "ok"
     yield Line(
         "disk", level, f"{free / (1 << 30):,.1f} GB free", "" if level == "ok" else KINDS[Failure.disk_full].mend
@@ -334,6 +334,7 @@ TOLD_HERE = {
     Failure.requests_refused: "requests",
     Failure.clock_back: "clock",
     Failure.webhooks_refused: "webhooks",
+    Failure.not_kept: "webhooks",
     Failure.no_webhooks: "webhooks",
     Failure.sender_unreached: "sending",
     Failure.campaign_failing: "messages",

@@ -69,7 +69,7 @@ def create_app(
     app = FastAPI(title="Estafette", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.store, app.state.access = store, Access(store, clock)
     app.state.refusals = Refusals(store)
-    app.state.health = Health(store, webhooks.directory, clock, app.state.refusals)
+    app.state.health = Health(store, [one.directory for one in (webhooks, requests, events)], clock, app.state.refusals)
     app.state.watch = Watch(store)
     app.state.bodies = Bodies()
     app.add_middleware(CountRefusals, refusals=app.state.refusals)

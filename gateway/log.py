@@ -9,6 +9,7 @@ line at its end is never joined with the next line, because the next process sta
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import time
@@ -23,8 +24,10 @@ Clock = Callable[[], datetime]
 
 LARGEST_FILE = 64 * 1024 * 1024  # bytes; a reader hashes what it has read of a file
 OLDEST_FILE = 3_600.0  # seconds
+TOLD = 60.0  # seconds between two lines about a disk: whoever is refused comes again and again
 MOST_WAITING = 64 * 1024 * 1024  # bytes; beyond it the disk is too slow, and who sends had better come again
 
+LOG = logging.getLogger(__name__)
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -49,6 +52,7 @@ class LandingLog:
         self._writing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "landing-log")
         self._closed = False
+        self._told, self._told_at, self._untold = False, float("-inf"), 0
         self._file: _File | None = None  # these two are the thread's
         self._files = 0
 
@@ -87,10 +91,25 @@ class LandingLog:
             except Exception as caught:  # whatever it is, each who waits must hear of it
                 error = caught
             self._bytes_waiting -= len(data) - len(batch)
+            self._tell(error, len(batch))
             for _, written in batch:
                 if not written.done():  # its request may be gone
                     written.set_result(error)
         self._writing = None
+
+    def _tell(self, error: Exception | None, lines: int) -> None:
+        """For whoever reads the gateway's log: that the disk refuses, and that it takes again."""
+        if error is None:
+            if self._told:
+                LOG.warning("landing/%s: what comes in is kept again", self.directory.name)
+            self._told = False
+            return
+        self._untold += lines
+        if time.monotonic() - self._told_at >= TOLD:
+            why = getattr(error, "strerror", None) or str(error)
+            what = "landing/%s: what comes in can't be kept (%s): %d refused, whoever sent it must bring it again"
+            LOG.error(what, self.directory.name, why, self._untold)
+            self._told, self._told_at, self._untold = True, time.monotonic(), 0
 
     # in the thread
 

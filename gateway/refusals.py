@@ -49,7 +49,7 @@ class Refusals:
         self.webhooks[kind] += 1
         if time.monotonic() - self._noted_at >= NOTED and (self._store.path / "estafette.yaml").is_file():
             self._noted_at = time.monotonic()
-            self._behind(self._note(sentence))
+            self._behind(self._note(sentence, kind))
 
     def _behind(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -69,12 +69,12 @@ class Refusals:
         with contextlib.suppress(Exception):  # the numbers still tell
             await self._store.write(write)
 
-    async def _note(self, sentence: str) -> None:
+    async def _note(self, sentence: str, kind: str) -> None:
         def write(home: "Home") -> None:
             from resources.failures import note_refused
 
             with home.ledger.write() as tx:
-                note_refused(tx, home.wall(), sentence)
+                note_refused(tx, home.wall(), sentence, kind)
 
         with contextlib.suppress(Exception):  # the numbers still tell
             await self._store.write(write)

@@ -79,6 +79,11 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         "S’ils viennent de Meta, WHATSAPP_APP_SECRET n’est pas le secret de l’application : corrigez-le, puis relancez"
         " la passerelle.",
     ),
+    Failure.not_kept: (
+        "Des webhooks n’ont pu être écrits sur le disque, le dernier le {since}, et aucun ne l’a été depuis.",
+        "Faites de la place, ou corrigez les droits ou le montage. Meta les rapporte pendant des jours, et rien n’est"
+        " perdu.",
+    ),
     Failure.no_webhooks: (
         "Meta a pris des messages depuis le {since} ({number}), et aucun accusé n’en est venu.",
         "Voyez si la passerelle tourne, si Meta l’atteint, et si l’application est abonnée à `messages`.",

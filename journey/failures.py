@@ -36,6 +36,7 @@ class Failure(StrEnum):
     token_missing = "token_missing"  # noqa: S105
     app_secret_missing = "app_secret_missing"  # noqa: S105
     webhooks_refused = "webhooks_refused"
+    not_kept = "not_kept"
     no_webhooks = "no_webhooks"
     half_forgotten = "half_forgotten"
     not_published = "not_published"
@@ -165,6 +166,11 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "home", True, "webhooks-are-refused",
         "Deliveries of webhooks were refused, the last at {since}, and none was taken since.",
         "If they are Meta's, WHATSAPP_APP_SECRET is not the secret of the app: mend it, then start the gateway again.",
+    ),
+    Failure.not_kept: Kind(
+        "home", True, "the-disk-is-full-or-closed",
+        "Deliveries of webhooks could not be written to disk, the last at {since}, and none was since.",
+        "Make room, or mend the permissions or the mount. Meta brings them again for days, and nothing is lost.",
     ),
     Failure.no_webhooks: Kind(
         "home", True, "webhooks-do-not-arrive",

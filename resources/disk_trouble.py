@@ -5,6 +5,8 @@ the system said in an error of their own.
 """
 
 import errno
+import os
+from pathlib import Path
 
 from journey.problems import EstafetteError
 
@@ -57,6 +59,13 @@ def disk_trouble(error: BaseException) -> EstafetteError | None:
         causes = (one.__cause__, getattr(one, "user_exception", None), one.__context__)
         waiting += [cause for cause in causes if isinstance(cause, BaseException)]
     return None
+
+
+def closed(folder: Path) -> EstafetteError | None:
+    """Where SQLite says no more than that it can't open a file: whether its folder can't be written."""
+    if not folder.is_dir() or os.access(folder, os.W_OK | os.X_OK):
+        return None
+    return disk_trouble(OSError(errno.EROFS, "", str(folder)))
 
 
 def _kind(error: BaseException) -> str | None:

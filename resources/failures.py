@@ -6,7 +6,6 @@ What only a long look finds (a damaged ledger, segments evaluated for it) is `do
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -22,10 +21,9 @@ from journey.problems import EstafetteError, ProjectError
 from resources import hold
 from resources.coupons import left
 from resources.damage import damaged
-from resources.disk_trouble import CLOSED
+from resources.disks import disk_failures
 from resources.home import Home
 from resources.ledger import US
-from resources.lock_holder import lock_holder
 from resources.pass_trouble import overdue, passes
 from resources.present import daemons, ended
 from resources.project import Project
@@ -44,13 +42,12 @@ SILENT = 900
 FEW = 3
 """Messages of which no status came that are not worth a word: a single one may be lost."""
 
+NOT_KEPT = "not_kept"  # the kind of a refused delivery that was good, and for which there was no room
 REFUSED = "webhooks_refused"  # in `meta`: the last delivery that the gateway refused, and why; JSON, wall
 REQUESTS = "requests_refused"  # in `meta`: requests that gateways refused, by status, while they come; JSON, wall
 FORGETTING = "forgetting"  # in `meta`: somebody is being forgotten
-LOW, VERY_LOW = 5 << 30, 512 << 20  # bytes of free disk
 DAY, HOUR = 86_400, 3_600
 MANY = 20  # refused requests that are worth a word: everybody errs
-NAMELESS = getattr(os, "O_TMPFILE", os.O_DIRECTORY)  # where there is no such thing, nothing is tried
 
 _SILENT = """SELECT count(*), min(attempted_at) FROM (SELECT m.attempted_at, m.state FROM
   (SELECT name FROM campaign UNION ALL SELECT '') c CROSS JOIN message m ON m.campaign = c.name
@@ -62,7 +59,7 @@ _INSIDE = "SELECT 1 FROM participant WHERE campaign = ? AND left_at IS NULL LIMI
 def failures(home: Home, project: Project | None, now: datetime) -> list[Found]:
     """Everything that is wrong now, and what healed of late, in the order of `Failure`. `now`: the campaign's clock
     (UTC). `project`: its files; None: estafette.yaml can't be used."""
-    found = [*_disk(home), *_secrets(home), *_quarantine(home), *_present(home)]
+    found = [*disk_failures(home), *_secrets(home), *_quarantine(home), *_present(home)]
     if project is None or project.settings_or_none is None:
         project = None
         found.append(Found(Failure.settings_broken))
@@ -106,34 +103,6 @@ def of_campaign(found: list[Found], name: str, sender: str | None = None, pools:
 
 
 # -- the machine -----------------------------------------------------------------------------------------------------
-
-
-def _disk(home: Home) -> Iterator[Found]:
-    place = os.statvfs(home.path)
-    free = place.f_bavail * place.f_frsize
-    told = {"free": f"{free / (1 << 30):,.1f} GB"}
-    if not all(_writable(path) for path in (home.paths.landing, home.paths.data)):
-        yield Found(Failure.disk_closed)
-    holder = lock_holder(home.ledger_path())
-    if holder is not None and holder.stopped:
-        yield Found(Failure.ledger_blocked, detail=f"Process {holder.pid} ({holder.command})")
-    if place.f_files and not place.f_favail:  # files are short, not bytes
-        free, told = 0, {"free": "0 files"}
-    if free < LOW:
-        yield Found(Failure.disk_full if free < VERY_LOW else Failure.disk_low, values=told)
-
-
-def _writable(path: Path) -> bool:
-    """Whether files can be made in a folder; one that is not there yet is nobody's trouble. A file without a name is
-    made, which leaves nothing behind: of a disk that closed itself after an error the permissions say nothing."""
-    if not path.exists():
-        return True
-    try:
-        os.close(os.open(path, NAMELESS | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        if error.errno in CLOSED:
-            return False
-    return os.access(path, os.W_OK | os.X_OK)
 
 
 def _present(home: Home) -> Iterator[Found]:
@@ -187,7 +156,8 @@ def _webhooks(tx: sa.Connection, home: Home, now: datetime) -> Iterator[Found]:
     if refused is not None:
         told = json.loads(refused)
         if told["at"] / US > max(newest, home.wall() - DAY):
-            yield Found(Failure.webhooks_refused, values={"since": from_us(told["at"])}, detail=told["why"])
+            kind = Failure.not_kept if told.get("kind") == NOT_KEPT else Failure.webhooks_refused
+            yield Found(kind, values={"since": from_us(told["at"])}, detail=told["why"])
     if home.landing.pending(home.wall(), ["webhooks"]):  # some did come, and wait to be read
         return
     at, taken = to_us(now), tx.exec_driver_sql(_TAKEN).scalar()
@@ -284,6 +254,6 @@ def note_requests(tx: sa.Connection, counts: Mapping[int, int], wall: float) -> 
     note(tx, REQUESTS, json.dumps({**told, "last": wall}))
 
 
-def note_refused(tx: sa.Connection, wall: float, why: str) -> None:
-    """Write down that the gateway refused a delivery."""
-    note(tx, REFUSED, json.dumps({"at": int(wall * US), "why": why}))
+def note_refused(tx: sa.Connection, wall: float, why: str, kind: str) -> None:
+    """Write down that the gateway refused a delivery; `kind` is the gateway's word for why."""
+    note(tx, REFUSED, json.dumps({"at": int(wall * US), "why": why, "kind": kind}))

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from journey.problems import LeaseLost, LedgerError
 from resources import tables
 from resources.ahead import ahead
-from resources.disk_trouble import disk_trouble
+from resources.disk_trouble import closed, disk_trouble
 from resources.lock_holder import LockHolder, blocked_by, lock_holder
 from resources.migrations import MIGRATIONS
 from resources.taken_over import GIVEN_BACK, note_taken
@@ -118,7 +118,7 @@ class Ledger:
             ledger._migrate()
         except (sa.exc.DatabaseError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error)
-            trouble = disk_trouble(error)
+            trouble = disk_trouble(error) or closed(Path(str(url.database)).parent)
             if trouble is not None:
                 raise LedgerError(
                     f"{trouble.message} ({reason})", where=str(url.database), mend=trouble.mend

@@ -8,7 +8,6 @@ the analyst database (measured with a million of each: 0.1 s, where the ledger t
 
 import contextlib
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -194,9 +193,3 @@ def _received(path: Path, offset: int) -> datetime | None:
     except (OSError, ValueError):
         return None
     return at if at is not None and at.tzinfo is not None else None
-
-
-def disk_free(home: Home) -> int:
-    """Bytes that are free where the landing zone is."""
-    place = os.statvfs(home.path)
-    return place.f_bavail * place.f_frsize

@@ -18,7 +18,7 @@ import yaml
 from estafette.doctor import LOOKS, TOLD_HERE
 from estafette.session import Session
 from estafette.status import status
-from gateway.health import ENTRIES, NUMBERS, exposition, families
+from gateway.metrics import ENTRIES, NUMBERS, exposition, families
 from gateway.runbook import ROOT, anchors
 from gateway.webhooks import PATH
 from gateway.words import Words
@@ -123,7 +123,7 @@ def wreck(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
         for name in ("vouchers", ""):
             tx.exec_driver_sql("INSERT INTO trouble VALUES (?, 'planning', 'KeyError: x', ?, ?)", (name, us, us))
         note(tx, "forgetting", "{}")
-        note_refused(tx, time.time() + 5, "The signature is not that of this body.")
+        note_refused(tx, time.time() + 5, "The signature is not that of this body.", "signature")
     os.utime(stage.path / "landing/contacts/people.csv", (1, 1))
     (stage.path / "landing/events/late.ndjson").write_text("{}\n")
     os.utime(stage.path / "landing/events/late.ndjson", (1, 1))
@@ -131,9 +131,9 @@ def wreck(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     [lost] = stage.rows("SELECT path FROM lake_file WHERE name = 'entries' AND dropped_at IS NULL LIMIT 1")
     (stage.home.paths.lake / lost[0]).unlink()
     stage.home.paths.analytics.unlink()
-    monkeypatch.setattr("resources.failures.LOW", 1 << 60)
-    monkeypatch.setattr("resources.failures._writable", lambda _: False)
-    monkeypatch.setattr("resources.failures.lock_holder", lambda _: LockHolder(4711, "python", stopped=True))
+    monkeypatch.setattr("resources.disks.LOW", 1 << 60)
+    monkeypatch.setattr("resources.disks._writable", lambda _: False)
+    monkeypatch.setattr("resources.disks.lock_holder", lambda _: LockHolder(4711, "python", stopped=True))
     passes(stage, ago=3_600)
     with stage.home.ledger.write() as tx:
         note(tx, FAILED, json.dumps({"at": int(time.time() * US), "why": "the pass tripped"}))
@@ -166,11 +166,12 @@ def first_of_all(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """No pass was ever made, and the disk is full."""
     stage = well(make_home)
     with stage.home.ledger.write() as tx:
+        note_refused(tx, time.time() + 5, "The delivery could not be kept (No space left on device).", "not_kept")
         tx.exec_driver_sql("DELETE FROM meta WHERE name = ?", (PASSED,))
     (stage.path / "landing/events/late.ndjson").write_text("{}\n")
     os.utime(stage.path / "landing/events/late.ndjson", (1, 1))
-    monkeypatch.setattr("resources.failures.VERY_LOW", 1 << 60)
-    monkeypatch.setattr("resources.failures.LOW", 1 << 61)
+    monkeypatch.setattr("resources.disks.VERY_LOW", 1 << 60)
+    monkeypatch.setattr("resources.disks.LOW", 1 << 61)
     return stage
 
 
@@ -276,7 +277,7 @@ HOMES: dict[Callable[..., Stage], dict[Failure, str]] = {
         Failure.pass_taken_over: "offer", Failure.sender_taken_over: "offer", Failure.gateway_back: "offer",
         Failure.messages_unknown: "offer", Failure.several_daemons: "offer", Failure.requests_refused: "offer",
     },
-    first_of_all: {Failure.no_pass_yet: "offer", Failure.disk_full: "offer"},
+    first_of_all: {Failure.no_pass_yet: "offer", Failure.disk_full: "offer", Failure.not_kept: "offer"},
     set_back: {Failure.clock_back: "offer", Failure.messages_unknown: "offer", Failure.limit_reached: "offer"},
     overdue: {Failure.campaign_overdue: "offer", Failure.segment_slow: "offer"},
     unreadable: {Failure.settings_broken: "offer"},

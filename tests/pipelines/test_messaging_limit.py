@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.health import exposition, families
+from gateway.metrics import exposition, families
 from journey.outcome import Outcome
 from pipelines import messaging_limit as limits
 from pipelines.sensors import look

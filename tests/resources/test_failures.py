@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from resources import failures as room
+from resources import disks
 from resources.failures import failures
 from resources.tables import sender as senders
 from tests.stage import SETTINGS, refused
@@ -41,7 +41,7 @@ def test_a_disk_that_closed_itself_is_seen_whatever_the_permissions_say(make_hom
 @pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSPC])
 def test_a_file_system_without_nameless_files_is_not_closed(make_home, monkeypatch, error):
     stage = make_home(templates=())
-    monkeypatch.setattr(room, "NAMELESS", 0)  # a folder can't be opened for writing
+    monkeypatch.setattr(disks, "NAMELESS", 0)  # a folder can't be opened for writing
     monkeypatch.setattr(os, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(error, "no")))
     assert "disk_closed" not in kinds(stage)
 
