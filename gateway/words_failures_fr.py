@@ -47,6 +47,12 @@ FAILURES: Final[Mapping[Failure, tuple[str, str]]] = {
         "Du travail attend, et aucun passage n’est arrivé à son terme depuis le {since}.",
         "Voyez si le démon de Dagster tourne, ou cron avec `estafette tick` ; à la main, il dit ce qui gêne.",
     ),
+    Failure.daemon_gone: (
+        "Nul ne demande plus de passage depuis le {since} : le démon de Dagster s’est éteint, ou ses capteurs sont"
+        " arrêtés.",
+        "Relancez-le, ou ses capteurs dans les pages de Dagster. Si cron fait désormais les passages, ceci s’en va en"
+        " quelques minutes.",
+    ),
     Failure.segment_slow: (
         "Un passage évalue le segment {name} depuis le {since} : d’ici là, personne n’entre ni n’avance.",
         "Rien s’il arrive à son terme ; ce qui est prévu part entre-temps. Au bout de 5 minutes il est interrompu, et"

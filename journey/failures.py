@@ -29,6 +29,7 @@ class Failure(StrEnum):
     pass_failed = "pass_failed"  # noqa: S105
     no_pass_yet = "no_pass_yet"  # noqa: S105
     no_pass = "no_pass"  # noqa: S105
+    daemon_gone = "daemon_gone"
     segment_slow = "segment_slow"
     gateway_down = "gateway_down"
     work_dropped = "work_dropped"
@@ -129,6 +130,12 @@ KINDS: Final[Mapping[Failure, Kind]] = {
         "home", True, "no-pass-is-made",
         "There is work waiting, and no pass has come to its end since {since}.",
         "See that Dagster's daemon runs, or cron with `estafette tick`; by hand, it says what is in the way.",
+    ),
+    Failure.daemon_gone: Kind(
+        "home", True, "no-pass-is-made",
+        "Nobody asks for passes since {since}: Dagster's daemon ended, or its sensors are off.",
+        "Start it again, or turn its sensors on in Dagster's pages. Where cron makes passes from now on, this goes away"
+        " within minutes.",
     ),
     Failure.segment_slow: Kind(
         "home", False, "a-segment-takes-long",

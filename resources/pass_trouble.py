@@ -17,6 +17,7 @@ from resources.doing import evaluating
 from resources.home import Home
 from resources.lease_names import PASS
 from resources.ledger import US
+from resources.present import asked
 from resources.project import Project
 from resources.tables import lease, meta, schedule, trouble
 from resources.tables import occurrence as occurrences
@@ -56,6 +57,9 @@ def passes(home: Home, project: Project | None, names: Collection[str], now: dat
     doing = evaluating(at_work.note) if at_work is not None else None
     if doing is not None and wall - doing.since.timestamp() > SLOW:
         yield Found(Failure.segment_slow, doing.segment, {"since": doing.since})
+    last = asked(home.paths.data, wall) if at_work is None else None
+    if last is not None and (passed is None or passed / US < last + LATE):  # else others have made passes since
+        yield Found(Failure.daemon_gone, values={"since": from_us(int(last * US))})
     if passed is not None and passed / US > wall + SET_BACK:
         yield Found(Failure.clock_back, values={"since": from_us(passed)})
     elif at_work is not None or (passed is not None and passed / US >= wall - LATE):

@@ -24,6 +24,7 @@ GATEWAYS, DAEMONS = "gateways", "daemons"  # under data/
 SEEN_SECONDS = 10.0  # between two signs that a gateway lives
 KEPT, MOST_KEPT = 7 * 86_400, 20  # seconds for which files of those that ended are kept, and how many, for the next one
 TWO_SECONDS = 60.0  # for which two daemons ask beside each other before it is told: one may be making room
+GONE_SECONDS = 120.0  # for which no daemon asks before it is told: one that is started anew takes twenty
 HEALED = 86_400  # seconds for which it is told that one ended and another took its place
 
 
@@ -78,6 +79,15 @@ def daemons(data: Path, wall: float) -> list[str]:
     now = sorted({one.address for one in known if one.alive and wall - one.seen < 2 * SEEN_SECONDS})
     began = {name: min(one.began for one in known if one.address == name) for name in now}
     return now if len(now) > 1 and all(wall - at > TWO_SECONDS for at in began.values()) else []
+
+
+def asked(data: Path, wall: float) -> float | None:
+    """When a daemon last asked for passes, where none does any more; None: one does, or none ever did."""
+    known = present(data / DAEMONS)
+    if not known or any(one.alive for one in known):
+        return None
+    last = max(one.seen for one in known)
+    return last if wall - last > GONE_SECONDS else None
 
 
 def ended(data: Path, wall: float) -> list[tuple[Present, Present | None]]:

@@ -170,6 +170,8 @@ def first_of_all(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
         tx.exec_driver_sql("DELETE FROM meta WHERE name = ?", (PASSED,))
     (stage.path / "landing/events/late.ndjson").write_text("{}\n")
     os.utime(stage.path / "landing/events/late.ndjson", (1, 1))
+    gateway(stage, "here:1", of=DAEMONS)
+    monkeypatch.setattr("resources.present.GONE_SECONDS", 30)
     monkeypatch.setattr("resources.disks.VERY_LOW", 1 << 60)
     monkeypatch.setattr("resources.disks.LOW", 1 << 61)
     return stage
@@ -277,7 +279,10 @@ HOMES: dict[Callable[..., Stage], dict[Failure, str]] = {
         Failure.pass_taken_over: "offer", Failure.sender_taken_over: "offer", Failure.gateway_back: "offer",
         Failure.messages_unknown: "offer", Failure.several_daemons: "offer", Failure.requests_refused: "offer",
     },
-    first_of_all: {Failure.no_pass_yet: "offer", Failure.disk_full: "offer", Failure.not_kept: "offer"},
+    first_of_all: {
+        Failure.no_pass_yet: "offer", Failure.disk_full: "offer", Failure.not_kept: "offer",
+        Failure.daemon_gone: "offer",
+    },
     set_back: {Failure.clock_back: "offer", Failure.messages_unknown: "offer", Failure.limit_reached: "offer"},
     overdue: {Failure.campaign_overdue: "offer", Failure.segment_slow: "offer"},
     unreadable: {Failure.settings_broken: "offer"},

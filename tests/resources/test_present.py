@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from resources import present as room
 from resources.failures import failures
 from resources.present import DAEMONS, GATEWAYS, asks, at_work, daemons, ended, present
+from resources.vitals import note_pass
 
 HOST = socket.gethostname()
 ADDRESS = "http://127.0.0.1:8000"
@@ -123,3 +124,47 @@ def test_two_daemons_that_both_ask_are_told_after_a_minute(tmp_path, make_home):
     assert mine.alive
     dies(other)
     assert daemons(data, stage.wall) == []
+
+
+ASKS = """
+import sys, time
+from pathlib import Path
+from resources.present import asks
+asks(Path(sys.argv[1]))
+print("there", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_daemon_that_was_killed_while_idle_is_told_after_two_minutes_unless_others_make_passes(make_home):
+    def gone():
+        return [one.values for one in failures(stage.home, None, stage.now) if one.kind == "daemon_gone"]
+
+    def passed(ago):
+        with stage.home.ledger.write() as tx:
+            note_pass(tx, stage.wall - ago)
+
+    stage = make_home(templates=())
+    stage.turn()
+    stage.wall = began = time.time()
+    stage.home.ledger.release(stage.lease)
+    passed(60)
+    assert gone() == [], "where cron makes passes there never was a daemon"
+    daemon = subprocess.Popen([sys.executable, "-c", ASKS, str(stage.path / "data")], stdout=subprocess.PIPE, text=True)
+    assert daemon.stdout.readline() == "there\n"
+    stage.wall += 3_600
+    assert gone() == [], "it lives: a laptop that slept wakes with a daemon that has not looked for long"
+    stage.wall = began
+    dies(daemon)
+    stage.wall += 60
+    assert gone() == [], "one that is started anew takes its time"
+    stage.wall += 70
+    [values] = gone()
+    assert abs(values["since"].timestamp() - began) < 30
+    lease = stage.home.ledger.take("pass", "here:1:a")
+    assert gone() == [], "a run may outlive its daemon"
+    stage.home.ledger.release(lease)
+    stage.wall += 900
+    assert gone() != []
+    passed(0)
+    assert gone() == [], "somebody else makes passes now"
