@@ -12,7 +12,7 @@ from rich.console import Console
 from estafette import show
 from estafette.session import Session
 from journey.problems import EstafetteError, UsageError
-from resources.analyst_query import query as ask
+from resources.analyst_query import query_apart as ask
 
 MOST = 1_000  # rows that a person looks at
 

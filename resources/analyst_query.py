@@ -9,7 +9,9 @@ has no network and no extensions, can't be configured, and has limits of memory 
 """
 
 import functools
+import math
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +20,10 @@ from typing import Any
 
 import duckdb
 
-from journey.problems import UsageError
+from journey.problems import EstafetteError, UsageError
 from resources.analyst_db import connect
 from resources.segment_guard import error_line, error_text
+from resources.work_process import Ended, WorkProcess
 
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
 _WRITES = ("copy", "export")
@@ -47,6 +50,8 @@ MEMORY = 4_000_000_000
 SPILLED = "20GB"
 """Bytes that a query may hold, and what it may put on disk meanwhile: the pass beside it needs some of both."""
 
+_process = WorkProcess()
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -63,7 +68,24 @@ def query(path: Path, sql: str, params: Sequence[object] = (), timezone: str = "
     UsageError: it is no single query that only reads, or it fails (with DuckDB's sentence). EstafetteError: nothing is
     published yet.
     """
-    with connect(path, timezone) as con, tempfile.TemporaryDirectory(prefix="estafette-query-") as folder:
+    with tempfile.TemporaryDirectory(prefix="estafette-query-") as folder:
+        return _query(path, sql, list(params), timezone, folder)
+
+
+def query_apart(path: Path, sql: str, timezone: str = "UTC") -> Result:
+    """`query` in a process of its own, for a person who may interrupt it: DuckDB looks whether it is interrupted
+    between calls and not within one. EstafetteError, too: the process ended, for want of memory mostly."""
+    with tempfile.TemporaryDirectory(prefix="estafette-query-") as folder:
+        try:
+            found: Result = _process.ask(_query, path, sql, (), timezone, folder, seconds=math.inf, growth=sys.maxsize)
+        except Ended as ended:
+            raise EstafetteError(str(ended), mend="Ask for less: fewer rows or columns, or a count of them") from None
+        return found
+
+
+def _query(path: Path, sql: str, params: Sequence[object], timezone: str, folder: str) -> Result:
+    """In `folder` it may put down what does not fit into memory."""
+    with connect(path, timezone) as con:
         _refuse(con, sql)
         _bound(con, folder)
         con.execute("SET allowed_directories = ?", [[str(path.resolve().parent / "lake")]])

@@ -1,12 +1,20 @@
 """`import`, `preview`, `test`, `run`, `tick`, `stop`, `resume`, `status`, `query`: a small campaign, end to end."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from estafette.cli import STOPPED
 from resources.home import open_home
 from resources.lease_names import PASS
 
+ROOT = Path(__file__).parents[2]
 BAD = "contact_id;phone;first_name;opted_in\nc1;06 12 34 56 78;jean;true\nc2;n/a;luc;true\n"
 
 
@@ -280,3 +288,37 @@ def test_json_of_a_query_has_times_and_decimals(cli):
     cli("tick")
     found = cli("query", "SELECT 1.50 AS d, TIMESTAMPTZ '2026-10-05 10:00+02' AS t, [1, 2] AS l, NULL AS n", "--json")
     assert json.loads(found.out)["rows"] == [[1.5, "2026-10-05T10:00:00+02:00", [1, 2], None]]
+
+
+ENDLESS = {
+    "rows": "SELECT count(*) FROM range(10000000000000) a, range(1000) b WHERE (a.range * b.range) % 7 = 3",
+    "one call": "SELECT levenshtein(repeat('ab', 400000), repeat('ba', 400000))",
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_query_is_ended_at_once_by_ctrl_c_and_leaves_nothing_behind(cli, home, tmp_path, what):
+    cli("tick")
+    command = [sys.executable, "-m", "estafette", "query", ENDLESS[what], "--home", str(home)]
+    asked = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    try:
+        children = Path(f"/proc/{asked.pid}/task/{asked.pid}/children")
+        wait_until(lambda: children.read_text().split() and list(tmp_path.glob("estafette-query-*")))
+        [child] = children.read_text().split()
+        time.sleep(1)  # until DuckDB is at it; where it is not yet, this proves less
+        asked.send_signal(signal.SIGINT)
+        said = asked.communicate(timeout=60)[1]
+    finally:
+        asked.kill()
+    assert (asked.returncode, said) == (130, STOPPED)
+    assert not Path(f"/proc/{child}").exists() and list(tmp_path.glob("estafette-query-*")) == []
+
+
+def wait_until(what):
+    for _ in range(1_000):
+        if what():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never came")
