@@ -60,7 +60,7 @@ def look_at_lake(home: Home) -> Iterator[Line]:
     if not lost:
         of_crashes = f"; {len(orphans):,} left by crashes, which go by themselves" if orphans else ""
         yield Line("lake", "ok", f"{len(rows):,} files{of_crashes}")
-    if not home.paths.analytics.exists() and home.contacts.loaded():
+    if not home.paths.analytics.is_file() and home.contacts.loaded():
         yield Line(
             "analysts", "warn", "analytics.duckdb is not there", "The next pass makes it, or `estafette rebuild`"
         )

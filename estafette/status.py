@@ -123,7 +123,9 @@ def _around(home: Home) -> dict[str, Any]:
             for row in home.ledger.leases()
         ],
         "published_at": (
-            datetime.fromtimestamp(home.paths.analytics.stat().st_mtime, UTC) if home.paths.analytics.exists() else None
+            datetime.fromtimestamp(home.paths.analytics.stat().st_mtime, UTC)
+            if home.paths.analytics.is_file()
+            else None
         ),
     }
 

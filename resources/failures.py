@@ -135,7 +135,7 @@ def _lake(home: Home) -> Iterator[Found]:
     lost = damaged(home)
     if lost:
         yield Found(Failure.lake_damaged, values={"number": len(lost)}, detail=lost[0].path)
-    if not home.paths.analytics.exists() and home.contacts.loaded():
+    if not home.paths.analytics.is_file() and home.contacts.loaded():
         yield Found(Failure.not_published)
 
 
