@@ -29,8 +29,8 @@ settings.load_profile("estafette")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MEMORY = Path("/dev/shm")
-ROOM = 8 << 30
-"""Bytes that a disk in memory must have free to be used for homes: a whole run leaves 2 GB."""
+ROOM = 4 << 30
+"""Bytes that a disk in memory must have free to be used for homes; those of tests that passed are deleted at once."""
 
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
     # Thousands of homes sync what they write, and no test can see that a disk really did: `faults.power` watches it.
@@ -45,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3_600))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Tests that wait for processes and pauses leave a core idle: half as many workers again as there are cores."""
+    cores = os.cpu_count() or 1
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores + (cores + 1) // 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -39,11 +39,12 @@ def stat(landing: Landing, name: str = "a.ndjson", kind: Kind = "events") -> Fil
 
 
 def read(
-    landing: Landing, one: FileStat, wall: float = 0, final: bool = False, size: int = 16
+    landing: Landing, one: FileStat, wall: float | None = None, final: bool = False, size: int = 16
 ) -> list[tuple[int, bytes]]:
-    """Reads what is new of a file, and writes its cursor after each chunk."""
+    """Reads what is new of a file, which has just grown unless a time is given, and writes its cursor after each
+    chunk."""
     lines: list[tuple[int, bytes]] = []
-    for chunk in landing.chunks(one, wall, final, size):
+    for chunk in landing.chunks(one, one.mtime_ns / 1e9 if wall is None else wall, final, size):
         lines += chunk.lines
         save(landing, chunk)
     return lines
@@ -54,7 +55,9 @@ def save(landing: Landing, chunk: Chunk) -> None:
         landing.save(tx, chunk.cursor, 0)
 
 
-def is_pending(landing: Landing, wall: float = 0) -> bool:
+def is_pending(landing: Landing, wall: float | None = None) -> bool:
+    if wall is None:
+        wall = max(one.mtime_ns for one in landing.files(["events"])) / 1e9
     return bool(landing.pending(wall, ["events"]))
 
 
