@@ -23,7 +23,7 @@ from journey.phones import stranger_id
 from journey.words import EntryKind, EntryOutcome, LeaveReason, ParticipantState
 from resources.ahead import ahead
 from resources.home import Home
-from resources.inserting import insert
+from resources.inserting import Ready, ready
 from resources.lake import LakeFile
 from resources.ledger import Lease, chunks, mark_dirty
 from resources.segments import Audience
@@ -91,13 +91,14 @@ def let_in(
         first_id = int(tx.exec_driver_sql("SELECT COALESCE(max(id), 0) + 1 FROM participant").scalar_one())
     judged = judged.with_columns(participant_id=pl.when(came_in).then(first_id - 1 + came_in.cum_sum().cast(pl.Int64)))
     parts = list(_parts(judged["outcome"].is_in([*CAME_IN, WAITING])))
-    files = ahead(lambda part: _entries(home, campaign.name, kind, judged[part], now), parts)
-    for number, file in zip(home.ledger.chunks(len(parts), 1), files, strict=True):
+    made = ahead(lambda part: _ready(home, campaign, kind, judged[part], now), parts)
+    for number, (file, rows) in zip(home.ledger.chunks(len(parts), 1), made, strict=True):
         part = parts[number.start]
         chunk = judged[part]
         with home.ledger.write(lease) as tx:
             _register(home, tx, file)
-            _insert(tx, campaign, kind, chunk.filter(pl.col("participant_id").is_not_null()), now)
+            rows.insert(tx)
+            mark_dirty(tx, "participant", chunk["participant_id"].drop_nulls().to_list())
             _wait(tx, campaign.name, kind, chunk, now)
             then(tx, part)
         _count(result, chunk)
@@ -242,9 +243,15 @@ def _register(home: Home, tx: sa.Connection, file: LakeFile | None) -> None:
         home.lake.register(tx, file)
 
 
-def _insert(tx: sa.Connection, campaign: Campaign, kind: EntryKind, chunk: pl.DataFrame, now: datetime) -> None:
-    if chunk.is_empty():
-        return
+def _ready(
+    home: Home, campaign: Campaign, kind: EntryKind, chunk: pl.DataFrame, now: datetime
+) -> tuple[LakeFile | None, Ready]:  # fmt: skip
+    """What a transaction writes of those who come in or are refused: their file of `entries`, and the participants."""
+    file = _entries(home, campaign.name, kind, chunk, now)
+    return file, _participants(campaign, kind, chunk.filter(pl.col("participant_id").is_not_null()), now)
+
+
+def _participants(campaign: Campaign, kind: EntryKind, chunk: pl.DataFrame, now: datetime) -> Ready:
     at, control = pl.lit(to_us(now)), pl.col("outcome") == EntryOutcome.control.value
     state = pl.when(control).then(pl.lit(ParticipantState.control.value)).otherwise(pl.lit(ParticipantState.active))
     rows = chunk.select(
@@ -269,8 +276,7 @@ def _insert(tx: sa.Connection, campaign: Campaign, kind: EntryKind, chunk: pl.Da
         left_at=pl.when(control).then(at),
         reason=pl.when(control).then(pl.lit(LeaveReason.control.value)),
     )
-    insert(tx, "participant", rows)
-    mark_dirty(tx, "participant", chunk["participant_id"].to_list())
+    return ready("participant", rows)
 
 
 def _wait(tx: sa.Connection, campaign: str, kind: EntryKind, chunk: pl.DataFrame, now: datetime) -> None:

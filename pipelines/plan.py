@@ -6,8 +6,9 @@ written down `writing`, what waits `holding`. A message is keyed by (participant
 nothing new. 5,000 people a transaction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -20,16 +21,17 @@ from journey.steps import MessageStep
 from journey.words import Held, SkipReason
 from pipelines.codes import with_codes
 from pipelines.limits import limited
-from pipelines.portion import PEOPLE, Portion
+from pipelines.portion import Portion
 from pipelines.rendering import ARRIVED, rendered_for
 from pipelines.silence import expiry, rule_of, times_of
 from pipelines.standing import DUE, Due, due
-from pipelines.writing import after, last_ids, write_messages, write_skips
+from pipelines.writing import chunk_of, write_chunk
+from resources.ahead import ahead
 from resources.coupons import ClaimLost
 from resources.hold import recall
 from resources.home import Home
 from resources.leaving import cancel_of_left
-from resources.ledger import Lease
+from resources.ledger import Lease, chunks
 
 ARRIVED_SQL = f"""
 SELECT p.id, p.contact_id, p.step, p.visit, p.key, p.occurrence, p.priority, p.attributes, p.not_after
@@ -40,35 +42,49 @@ WHERE {DUE}
 ORDER BY p.priority, p.id
 """
 
+TOGETHER = 25_000
+"""So many people are a page: while one is written, the next is read and rendered."""
+
 
 def plan(home: Home, lease: Lease, now: datetime, portion: Portion | None = None) -> int:
     """Plan a message, or a skip, for everyone who has arrived at a message step (of each campaign a portion). Gives how
     many people."""
     planned, portion = 0, portion or Portion(None)
     for campaign in home.moving_campaigns().values():
-        steps = campaign.message_steps()
         with home.troubles.contained(lease, campaign.name, "planning messages", now):
-            for one in due(home, campaign, to_us(now), steps, together=PEOPLE):
-                if not portion.more(campaign.name):
-                    break
-                people = _plan(home, lease, campaign, steps[one.step], one, now)
-                portion.took(campaign.name, people)
+            for people in _planned(home, lease, campaign, now, portion):
                 planned += people
     return planned
 
 
-def _plan(home: Home, lease: Lease, campaign: Campaign, step: MessageStep, one: Due, now: datetime) -> int:
+def _planned(home: Home, lease: Lease, campaign: Campaign, now: datetime, portion: Portion) -> Iterator[int]:
+    """Plan for a campaign's portion, page by page. Gives how many people each had."""
+    steps = campaign.message_steps()
+    pages = due(home, campaign, to_us(now), steps, together=TOGETHER)
+    wanted = takewhile(lambda _: portion.more(campaign.name), pages)
+    for step, people in ahead(lambda one: _arrived(home, campaign, steps[one.step], one, now), wanted):
+        if people.height:
+            write(home, lease, campaign, step, _decided(home, campaign, step, people, now), now)
+        portion.took(campaign.name, people.height)
+        yield people.height
+
+
+def _arrived(
+    home: Home, campaign: Campaign, step: MessageStep, one: Due, now: datetime
+) -> tuple[MessageStep, pl.DataFrame]:  # fmt: skip
+    """Whoever of `one` has arrived at its step, rendered: what does not depend on what others get, so that it may be
+    looked up while the page before is written."""
     group = home.ledger.frame(ARRIVED_SQL, ARRIVED, one.params())
-    if group.height:
-        people = decided(home, campaign, step, group, now)
-        for part in home.ledger.chunks(people.height):
-            write(home, lease, campaign, step, people[part], now)
-    return group.height
+    return step, rendered_for(home, campaign, step, group, now) if group.height else group
 
 
 def decided(home: Home, campaign: Campaign, step: MessageStep, group: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """What everyone of `group` (ARRIVED) is to be sent at `step`, and when, or why nothing: all but codes."""
-    people = rendered_for(home, campaign, step, group, now)
+    return _decided(home, campaign, step, rendered_for(home, campaign, step, group, now), now)
+
+
+def _decided(home: Home, campaign: Campaign, step: MessageStep, people: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """What becomes of rendered people; how many messages a person has had is looked up now."""
     return _timed(home, campaign, step, _in_time(limited(home, campaign, step, people, now), now), now)
 
 
@@ -112,28 +128,30 @@ def write(
     author: str | None = None,
     then: Callable[[sa.Connection], None] | None = None,
 ) -> None:
-    """Write one chunk (as `decided`), by whom where a person wrote it by hand, and what else is to be true with it
-    (`then`). Codes are looked up before its transaction, so that bodies are on disk when it begins, and are
-    claimed in it; where somebody else has claimed one meanwhile, all of it is done again."""
-    while True:
-        with home.ledger.read() as tx:
-            chunk = with_codes(tx, step, people, to_us(now))
-        messages = chunk.filter(pl.col("skip_reason").is_null())
-        skips = chunk.filter(pl.col("skip_reason").is_not_null())
-        file = home.bodies.put(messages) if messages.height else None
-        try:
-            with home.ledger.write(lease) as tx:
-                before = last_ids(tx)
-                if file is not None:
-                    body_file = home.lake.register(tx, file)
-                    write_messages(tx, campaign, step, messages, before["message"] + 1, body_file, to_us(now), author)
-                write_skips(tx, campaign, skips, to_us(now))
-                after(tx, before, messages, skips)
-                recall(tx, campaign, before["message"] + 1, before["message"] + messages.height, to_us(now))
-                # Who was dropped by hand since they were looked at gets nothing.
-                cancel_of_left(tx, range(before["message"] + 1, before["message"] + 1 + messages.height))
-                if then is not None:
-                    then(tx)
-        except ClaimLost:
-            continue
-        return
+    """Write what was `decided`, by whom where a person wrote it by hand, and what else is to be true with it (`then`,
+    in each transaction). The next chunk is made ready while one is written. Codes are looked up before, so that bodies
+    are on disk when a transaction begins, and are claimed in it; where somebody else has claimed one meanwhile, the
+    chunk is made anew."""
+    at = to_us(now)
+    coded = _with_codes(home, step, people, at)
+    parts = list(chunks(people.height, pause=0.0))
+    made = ahead(lambda part: chunk_of(home, campaign, step, coded[part], at, author), parts)
+    for number, chunk in zip(home.ledger.chunks(len(parts), 1), made, strict=True):
+        while True:
+            try:
+                with home.ledger.write(lease) as tx:
+                    ids = write_chunk(tx, home, campaign, step, chunk, at)
+                    recall(tx, campaign, ids.start, ids.stop - 1, at)
+                    # Who was dropped by hand since they were looked at gets nothing.
+                    cancel_of_left(tx, ids)
+                    if then is not None:
+                        then(tx)
+                break
+            except ClaimLost:
+                again = _with_codes(home, step, people[parts[number.start]], at)
+                chunk = chunk_of(home, campaign, step, again, at, author)
+
+
+def _with_codes(home: Home, step: MessageStep, people: pl.DataFrame, at: int) -> pl.DataFrame:
+    with home.ledger.read() as tx:
+        return with_codes(tx, step, people, at)
