@@ -1,9 +1,11 @@
 """Limits: holdout, the service window, frequency caps, coupons, prices, stop_if, and in which order reasons count."""
 
+import time
+
 import pytest
 
 from journey.draws import draw
-from pipelines import limits
+from pipelines import limits, plan
 from tests.stage import OFFER, SETTINGS, TEMPLATES, accepted, person, refused, template, unknown
 
 CAPPED = SETTINGS + "frequency_cap: {messages: 2, per: 7d}\n"
@@ -183,14 +185,23 @@ steps:
 """
 
 
-def test_several_to_one_person_in_one_batch_count_one_after_the_other(make_home):
+@pytest.mark.parametrize("together", [1, 25_000])
+def test_several_to_one_person_count_one_after_the_other_in_a_page_and_over_pages(make_home, monkeypatch, together):
+    monkeypatch.setattr(plan, "TOGETHER", together)
+    written = plan.write_chunk
+
+    def slowly(*given):  # meanwhile the next page is read
+        time.sleep(0.05)
+        return written(*given)
+
+    monkeypatch.setattr(plan, "write_chunk", slowly)
     stage = make_home(contacts=2, campaigns=[KEYED])
     stage.turn()
-    for contact, number in [("c0", 1), ("c0", 2), ("c1", 3), ("c0", 4)]:
+    for contact, number in [("c0", 1), ("c0", 2), ("c0", 3), ("c0", 4), ("c1", 5)]:
         stage.happens("ordered", contact, number=number)
     stage.later(seconds=1).turn()
     assert stage.rows("SELECT contact_id, count(*) FROM message GROUP BY 1") == [("c0", 2), ("c1", 1)]
-    assert said(stage, "order") == [("c0", "frequency_capped", "2 of at most 2 in 1w (the cap of order)")]
+    assert said(stage, "order") == [("c0", "frequency_capped", "2 of at most 2 in 1w (the cap of order)")] * 2
 
 
 def test_counting_everybody_at_once_reads_the_counted_ones_of_that_time_only(make_home):
