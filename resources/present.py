@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 GATEWAYS, DAEMONS = "gateways", "daemons"  # under data/
+MADE = ".new"  # the name's end until the file is whole
 SEEN_SECONDS = 10.0  # between two signs that a gateway lives
 KEPT, MOST_KEPT = 7 * 86_400, 20  # seconds for which files of those that ended are kept, and how many, for the next one
 TWO_SECONDS = 60.0  # for which two daemons ask beside each other before it is told: one may be making room
@@ -106,16 +107,19 @@ def ended(data: Path, wall: float) -> list[tuple[Present, Present | None]]:
 
 
 def _hold(folder: Path, address: str) -> tuple[Path | None, IO[str] | None]:
-    """A new file in the folder, locked; nothing where there can be none."""
+    """A new file in the folder, locked and whole from the moment on at which it is there; nothing where there can be
+    none."""
     file = folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}.json"
+    made = file.with_suffix(MADE)
     held: IO[str] | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        held = file.open("x+")
-        fcntl.flock(held, fcntl.LOCK_EX)  # whoever reads it at this moment does so for a moment
+        held = made.open("x+")
+        fcntl.flock(held, fcntl.LOCK_EX)
         held.write(json.dumps({"address": address, "began": time.time()}))
         held.flush()
+        made.rename(file)
     except OSError:
         if held is not None:
             with contextlib.suppress(OSError):
@@ -145,6 +149,10 @@ def _read(file: Path) -> Present | None:
 def _sweep(folder: Path) -> None:
     """Forget those that ended long ago, or too many."""
     over = [one for file in folder.glob("*.json") if (one := _read(file)) is not None and not one.alive]
+    for made in folder.glob(f"*{MADE}"):  # of one that ended while it made it
+        with contextlib.suppress(OSError):  # whole by now
+            if time.time() - made.stat().st_mtime > TWO_SECONDS:
+                made.unlink()
     for place, one in enumerate(sorted(over, key=lambda one: -one.seen)):
         if place >= MOST_KEPT or time.time() - one.seen > KEPT:
             one.file.unlink(missing_ok=True)

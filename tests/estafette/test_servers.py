@@ -61,7 +61,7 @@ def test_a_gateway_that_is_told_to_end_leaves_no_sign_and_one_that_is_killed_is_
     process.communicate(timeout=15)
     assert list((home / "data/gateways").iterdir()) == [] and told() == []
     process, found = start(home, "serve", "--port", "0")
-    wait_until(lambda: list((home / "data/gateways").iterdir()))
+    wait_until(lambda: list((home / "data/gateways").glob("*.json")))
     process.kill()
     process.communicate()
     assert told() == ["gateway_down"]
