@@ -60,9 +60,10 @@ def plan(home: Home, lease: Lease, now: datetime, portion: Portion | None = None
 def _planned(home: Home, lease: Lease, campaign: Campaign, now: datetime, portion: Portion) -> Iterator[int]:
     """Plan for a campaign's portion, page by page. Gives how many people each had."""
     steps = campaign.message_steps()
-    pages = due(home, campaign, to_us(now), steps, together=TOGETHER)
-    wanted = takewhile(lambda _: portion.more(campaign.name), pages)
-    for step, people in ahead(lambda one: _arrived(home, campaign, steps[one.step], one, now), wanted):
+    pages = enumerate(due(home, campaign, to_us(now), steps, together=TOGETHER))
+    # Each page is asked for while the one before is read, or written.
+    wanted = takewhile(lambda page: portion.more(campaign.name, TOGETHER if page[0] else 0), pages)
+    for step, people in ahead(lambda page: _arrived(home, campaign, steps[page[1].step], page[1], now), wanted):
         if people.height:
             write(home, lease, campaign, step, _decided(home, campaign, step, people, now), now)
         portion.took(campaign.name, people.height)

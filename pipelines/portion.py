@@ -23,9 +23,11 @@ class Portion:
         """How many people more; None: any number."""
         return None if self.people is None else max(0, self.people - self._taken.get(campaign, 0))
 
-    def more(self, campaign: str) -> bool:
-        """Asked when there is more to do: whether it is to be done in this turn. If not, it is left for the next."""
-        if self.room(campaign) == 0:
+    def more(self, campaign: str, coming: int = 0) -> bool:
+        """Asked when there is more to do: whether it is to be done in this turn, where so many at most are `coming`
+        already. If not, it is left for the next."""
+        room = self.room(campaign)
+        if room is not None and room <= coming:
             self.left.add(campaign)
             return False
         return True

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines import plan as planning
 from pipelines import turn as turns
 from pipelines.portion import Portion
 from tests.stage import OFFER
@@ -58,6 +59,17 @@ def test_the_first_of_a_large_audience_are_sent_to_while_others_have_not_come_in
     assert not stage.turn().anything
     assert len(stage.entered()) == len(set(stage.entered())) == 5
     assert stage.value("SELECT done_at IS NOT NULL FROM occurrence") == 1
+
+
+def test_the_page_that_is_read_ahead_is_within_the_portion_too(make_home, monkeypatch):
+    stage = make_home(contacts=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(turns, "plan", lambda *_: 0)
+        stage.run()
+    monkeypatch.setattr(planning, "TOGETHER", 1)
+    portions = [Portion(2), Portion(2), Portion(2), Portion(2)]
+    assert [planning.plan(stage.home, stage.lease, stage.now, one) for one in portions] == [2, 2, 1, 0]
+    assert [bool(one.left) for one in portions] == [True, True, False, False]
 
 
 def test_who_enters_later_is_not_let_in_with_a_portion_that_has_room(make_home):
