@@ -107,7 +107,8 @@ def hold_and_expire(home: Home, lease: Lease, now: datetime) -> int:
     """Hold what must wait for a template or for the end of silent hours, let go what need not, and skip what was held
     too long. Gives how many messages were skipped."""
     on_hold = _templates_on_hold(home, lease)
-    skipped = _contained(home, lease, now, on_hold, _let_go)
+    skipped = _contained(home, lease, now, on_hold, _give_up)
+    skipped += _contained(home, lease, now, on_hold, _let_go)
     keep_messaging_limit(home, lease, now)
     return skipped + _contained(home, lease, now, on_hold, _hold_and_skip)
 
@@ -129,6 +130,11 @@ def _contained(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, 
     return skipped
 
 
+def _give_up(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, str]], of: Of) -> int:
+    """Skip what something held until it expired, for that reason, also where by now nothing would hold it any more."""
+    return _skip_expired(home, lease, now, of, " AND m.state = 'held' AND m.held_why <> 'silent_hours'")
+
+
 def _let_go(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, str]], of: Of) -> int:
     unapproved = SkipReason.template_not_approved.value
     for key in sorted(home.project.templates.keys() - on_hold):
@@ -143,19 +149,25 @@ def _hold_and_skip(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[s
     for key in sorted(on_hold):
         held_now = f"{_OF_TEMPLATE} AND m.state = 'planned'{of.sql}"
         _turn_over(home, lease, held_now, (*key, of.names), MessageState.held, unapproved, now)
+    skipped = _skip_expired(home, lease, now, of)
+    disabled = home.ledger.frame(f"{_DISABLED}{of.sql}", {"id": pl.Int64}, (of.names,))
+    for part in chunks(disabled.height):
+        rejected = [(i, SkipReason.template_not_approved, "Meta no longer sends it") for (i,) in disabled[part].rows()]
+        with home.ledger.write(lease) as tx:
+            skip(tx, rejected, to_us(now))
+    return skipped + disabled.height
+
+
+def _skip_expired(home: Home, lease: Lease, now: datetime, of: Of, which: str = "") -> int:
+    """Skip what has expired, each for what kept it. `which`: a further condition. Gives how many."""
     at = to_us(now)
-    over = home.ledger.frame(f"{_OVER}{of.sql}", {**_BODIES, "held_why": pl.String}, (at, of.names))
+    over = home.ledger.frame(f"{_OVER}{which}{of.sql}", {**_BODIES, "held_why": pl.String}, (at, of.names))
     held = still_unreachable(home, over.filter(pl.col("held_why") == SkipReason.media_unreachable))
     urls = dict(held.select("id", "detail").iter_rows())
     for part in chunks(over.height):
         with home.ledger.write(lease) as tx:
             skip(tx, [(i, *_cause(why, urls.get(i))) for i, why in over[part].select("id", "held_why").iter_rows()], at)
-    disabled = home.ledger.frame(f"{_DISABLED}{of.sql}", {"id": pl.Int64}, (of.names,))
-    for part in chunks(disabled.height):
-        rejected = [(i, SkipReason.template_not_approved, "Meta no longer sends it") for (i,) in disabled[part].rows()]
-        with home.ledger.write(lease) as tx:
-            skip(tx, rejected, at)
-    return over.height + disabled.height
+    return over.height
 
 
 def _keep_silent_hours(home: Home, lease: Lease, now: datetime, of: Of) -> None:

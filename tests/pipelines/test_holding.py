@@ -184,6 +184,13 @@ def test_a_template_that_is_approved_in_the_night_waits_for_the_morning(make_hom
     assert sent(stage) == ["c0"]
 
 
+def test_a_template_that_is_approved_after_its_message_expired_is_the_reason_all_the_same(make_home):
+    stage = make_home(contacts=1, templates=[template("hello", status="PENDING")])
+    stage.run()
+    stage.template(template("hello")).later(days=3).turn()
+    assert stage.skips() == {"template_not_approved": 1}
+
+
 def test_media_that_meta_could_not_fetch_are_tried_each_minute_and_not_in_the_night(make_home):
     stage = make_home(now="2026-12-01T19:59:30+00:00", settings=NIGHT, contacts=1)
     stage.run()

@@ -93,6 +93,14 @@ def test_what_the_limit_held_until_it_expired_is_skipped_for_it(make_home):
     assert stage.skips() == {"messaging_limit": 2}
 
 
+def test_places_that_became_free_after_it_expired_are_no_other_reason(make_home):
+    stage = limited(make_home, 5, "3", campaigns=[OFFER])
+    stage.send()
+    stage.turn()
+    stage.later(days=3).turn()
+    assert stage.skips() == {"messaging_limit": 2}
+
+
 def test_lanes_beside_each_other_do_not_exceed_it_together(make_home):
     stage = limited(make_home, 60, "7")
     lanes = [lane(stage, share, 3) for share in range(3)]
