@@ -287,7 +287,7 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
         console.print(f"Goal {goal['goal']}: {goal['reached']:,} passages reached it, {goal['arm']}{value}")
     for wait in one["held"]:
         console.print(
-            f"Waiting: {wait['messages']:,} because {wait['why']}{_until(wait)}", style="yellow", soft_wrap=True
+            f"Waiting: {wait['messages']:,} because {wait['why']}{_until(wait, one)}", style="yellow", soft_wrap=True
         )
         if wait["mend"]:
             console.print(f"  {wait['mend']}", style="yellow", soft_wrap=True)
@@ -299,9 +299,12 @@ def _draw_campaign(console: Console, one: dict[str, Any]) -> None:
             console.print(f"  {KINDS[Failure.coupons_out].mend.format(name=pool['pool'])}", style=style, soft_wrap=True)
 
 
-def _until(wait: dict[str, Any]) -> str:
+def _until(wait: dict[str, Any], campaign: dict[str, Any]) -> str:
+    """When what waits may go out, and when the first is given up: never while its campaign stands still."""
     due = f", until {show.cell(wait['due_at'])}" if wait["due_at"] else ""
-    return due + (f", given up at {show.cell(wait['expires_at'])}" if wait["expires_at"] else "")
+    if campaign["state"] != "live" or not wait["expires_at"]:
+        return due
+    return f"{due}, given up at {show.cell(wait['expires_at'])}"
 
 
 def _draw_entries(console: Console, one: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from journey.pricing import RateCard
 from journey.problems import Level, Problem
 from journey.properties import PropertyType
 from journey.source import Path, Source, dotted
@@ -24,8 +25,9 @@ class CheckContext:
     `properties`: the names of known contact properties; None: nobody knows them here, and nothing is said of them.
     `types` says what they hold, where that is known, `stated` what the settings say of it. `contacts_loaded`: an
     unknown property is then an error, else a warning. `base_url`, `stop_words`: the settings' (of opting out). `pools`:
-    the free codes of every coupon pool, and `people`: how many a segment names now, where it was asked. `currencies`:
-    those of the rate card. `now` (UTC) finds times that are over. None: nobody knows it here, and nothing is said.
+    the free codes of every coupon pool, and `people`: how many a segment names now, where it was asked. `rates`: the
+    rate card, asked for phones of the `region`. `now` (UTC) finds times that are over. None: nobody knows it here, and
+    nothing is said.
     """
 
     timezone: str | None
@@ -42,7 +44,8 @@ class CheckContext:
     stop_words: Collection[str] = ()
     pools: Mapping[str, int] | None = None
     people: Mapping[str, int] = field(default_factory=dict)
-    currencies: Collection[str] | None = None
+    rates: RateCard | None = None
+    region: str | None = None
     now: datetime | None = None
 
 

@@ -7,6 +7,7 @@ lately (or will be) is named with its region behind it, so that older and newer 
 +1 is North America but for the Caribbean numbers that Meta counts to Latin America; +7 is Russia's and Kazakhstan's.
 """
 
+import phonenumbers
 import polars as pl
 
 OTHER = "Other"
@@ -84,6 +85,11 @@ def code_of(phone: str) -> str | None:
     """The longest known calling code that a phone (E.164) begins with; None where none is known."""
     digits = phone.lstrip("+")
     return next((digits[:n] for n in range(_LONGEST, 0, -1) if digits[:n] in CODES), None)
+
+
+def code_of_region(region: str) -> str | None:
+    """The calling code of a country (ISO 3166); None where none is known."""
+    return code_of(str(phonenumbers.country_code_for_region(region)))
 
 
 def markets_of(code: str | None) -> tuple[str, ...]:

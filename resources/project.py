@@ -172,7 +172,8 @@ class Project:
             stop_words=settings.stop_words.all if settings is not None else (),
             pools=pools,
             people=people or {},
-            currencies=rates.currencies,
+            rates=rates,
+            region=settings.region if settings is not None else None,
             now=now,
         )
         problems += _segment_properties(segments, context)

@@ -110,3 +110,10 @@ def test_the_next_firing_of_a_schedule_is_told(loaded):
     assert "everyone next at 2026-10-12 07:30:00" in cli("status", "small").out
     over = CAMPAIGN.replace("{segment: everyone}", '{segment: everyone, when: {at: "2026-10-05 09:30"}}')
     assert "everyone does not fire again" in loaded(over)("status", "small").out
+
+
+def test_what_waits_in_a_campaign_that_stands_still_is_not_given_up(loaded):
+    cli = loaded(CAMPAIGN.replace("settings:", 'settings:\n  silent_hours: {from: "09:00", to: "18:00"}'))
+    assert "given up at" in cli("status", "small").out
+    assert cli("stop", "small").code == 0
+    assert "given up at" not in cli("status", "small").out

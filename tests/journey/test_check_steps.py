@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from journey.check import CheckContext
+from journey.pricing import RateCard
 from journey.problems import Problem
 from tests.journey import checking
 from tests.journey.checking import found_holes, one, template
+from tests.journey.test_pricing import rate
 
 QUICK = [
     {"type": "QUICK_REPLY", "text": "Oui, ça m’intéresse"},
@@ -74,7 +76,8 @@ def context(**other: Any) -> CheckContext:
         "base_url": "https://go.example.com",
         "types": {"points": "bigint", "warm": "boolean", "since": "date", "ratio": "double", "seen": "timestamptz"},
         "stop_words": ["STOP"],
-        "currencies": ["EUR"],
+        "rates": RateCard([rate("France", "MARKETING"), rate("*", "UTILITY")]),
+        "region": "FR",
         "now": datetime(2026, 10, 1, tzinfo=UTC),
     }
     return checking.context(TEMPLATES, **{**given, **other})
@@ -192,6 +195,24 @@ def test_what_is_probably_not_meant_is_a_warning(old: str, new: str, field: str,
     problem = one(problems)
     assert problem.level == "warning"
     assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    ("card", "region", "warned"),
+    [
+        ([rate("France", "MARKETING")], "FR", False),
+        ([rate("*", "MARKETING")], "FR", False),
+        ([rate("EXAMPLE", "MARKETING")], "FR", True),
+        ([rate("France", "UTILITY")], "FR", True),
+        ([rate("France", "MARKETING", since="2027-01-01")], "FR", True),
+        ([rate("France", "MARKETING")], "DE", True),
+        ([rate("EXAMPLE", "MARKETING")], None, False),  # the settings can't be read, which is said
+    ],
+)
+def test_a_budget_that_no_message_at_home_counts_for_is_a_warning(card: Any, region: str | None, warned: bool) -> None:
+    problems = found(TEXT, context(rates=RateCard(card), region=region))
+    assert [problem.field for problem in problems] == ["settings.stop_if.cost_above"] * warned
+    assert all("MARKETING messages to" in problem.message and problem.level == "warning" for problem in problems)
 
 
 def test_a_trigger_whose_days_are_over_is_a_warning_from_the_day_after() -> None:
