@@ -23,6 +23,10 @@ from resources.sender_trouble import note_reached, note_unreached, unreached
 AGAIN = 30.0
 """Seconds until a lane is started again where the last one could not reach the Cloud API, or Meta took nothing."""
 
+PATIENCE = 60.0
+"""Seconds (wall) that a backlog left to the job `dispatch` waits for its lanes: some thirty on a busy machine. Where
+the daemon that should start it is gone, or its sensor is off, nobody comes."""
+
 
 def lane_jobs(home: Home, sender: str, *, deadline: float | None = None, linger: float = 0.0) -> list[LaneJob]:
     """The lanes of one sender: one up to 1,000 messages a second, else as many shares as carry its pace."""
@@ -82,6 +86,7 @@ class Sending:
         self.elsewhere: set[str] = set()
         self._running: dict[str, _Running] = {}
         self._rests_until: dict[str, float] = {}
+        self._left_since: dict[str, float] = {}
         with home.ledger.read() as tx:
             self._unreached = set(unreached(tx))
 
@@ -95,7 +100,8 @@ class Sending:
     def start(self, most: float | None = None) -> int:
         """Start a lane for each sender that has something to send now. Gives how many lanes were started.
 
-        `most`: senders with more than so many seconds of backlog are left to the job `dispatch`.
+        `most`: senders with more than so many seconds of backlog are left to the job `dispatch`, unless that does not
+        come.
         """
         self._reap()
         recover_lost(self.home)
@@ -107,10 +113,20 @@ class Sending:
         idle = {name: lanes for name, lanes in jobs.items() if not all(_name(job) in self._running for job in lanes)}
         self.elsewhere = set()
         started = 0
-        for sender, messages in waiting(self.home, idle).items() if idle else ():
-            if most is None or messages <= most * idle[sender][0].pace:
-                started += sum(self.launch(job) for job in idle[sender])
+        found = waiting(self.home, idle) if idle else {}
+        much = {} if most is None else {name: one for name, one in found.items() if one > most * idle[name][0].pace}
+        left = much.keys() - self._forsaken(much)
+        for sender in found.keys() - left:
+            started += sum(self.launch(job) for job in idle[sender])
         return started
+
+    def _forsaken(self, much: Collection[str]) -> set[str]:
+        """Those of these senders that were left to a dispatch for long, while nobody sent for them."""
+        now = time.monotonic()
+        held = [lease.name for lease in self.home.ledger.leases()] if much else []
+        alone = [name for name in much if not any(lease.startswith(f"{LANES}{name}:") for lease in held)]
+        self._left_since = {name: self._left_since.get(name, now) for name in alone}
+        return {name for name, since in self._left_since.items() if now - since > PATIENCE}
 
     def launch(self, job: LaneJob) -> bool:
         """Start one lane; False where it runs already, or its share is another process's."""

@@ -10,6 +10,7 @@ import pytest
 from journey import pacing
 from journey.failures import Failure
 from journey.problems import UsageError
+from pipelines import sending as module
 from pipelines.lane import LaneReport
 from pipelines.sending import Progress, Sending, lane_jobs, open_lane, recover_lost, waiting
 from resources.failures import failures
@@ -69,6 +70,25 @@ def test_a_big_backlog_is_left_to_the_dispatch(tmp_path: Path, box: Box) -> None
     with Sending(opened, threading.Event()) as lanes:
         assert lanes.start(most=10.0) == 0
         assert lanes.start(most=20.0) == 1
+    opened.close()
+
+
+def test_a_big_backlog_for_which_no_dispatch_comes_is_sent_by_the_pass(
+    tmp_path: Path, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon that should start one was killed, and its pass lives on, with people and statuses for an hour."""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    path = write_home(tmp_path / "home", box.url, people=30, pace=2)
+    plan_all(path)
+    opened = open_home(path)
+    opened.reload()
+    with Sending(opened, threading.Event()) as lanes:
+        assert lanes.start(most=10.0) == 0
+        dispatch = opened.ledger.take("send:main:0/1", "a dispatch")
+        assert dispatch is not None
+        assert lanes.start(most=10.0) == 0, "it has come"
+        opened.ledger.release(dispatch)
+        assert [lanes.start(most=10.0) for _ in range(2)] == [0, 1], "and ended too early"
     opened.close()
 
 
