@@ -195,7 +195,7 @@ MESSAGES = _table(
     (
         "error_title",
         TEXT,
-        "What the error is called, with Meta's words where the code does not say enough; null: none.",
+        "What the error is called; after a colon Meta's details, where they add to it. null: none.",
     ),
     ("wamid", TEXT, "Meta's id of the message; null until it is known."),
     ("body", JSON, "The request body for the Cloud API as rendered; null where its file was lost."),
@@ -215,7 +215,7 @@ MESSAGE_EVENTS = _table(
     ("status_at", TIME, "Meta's own timestamp, whole seconds; unlike the times in `messages` never adjusted."),
     ("received_at", TIME, "When the webhook was received; null where the log does not say."),
     ("error_code", BIGINT, "Meta's error code; null: none."),
-    ("error_title", TEXT, "Meta's title of the error; null: none."),
+    ("error_title", TEXT, "Meta's title of the error; its details stand in `messages.error_title`. null: none."),
     ("pricing_category", TEXT, "What Meta bills it as, e.g. marketing; null: not said."),
     ("pricing_type", TEXT, "How Meta bills it, e.g. regular, free_customer_service; null: not said."),
 )

@@ -82,6 +82,5 @@ def unknown(tx: sa.Connection, waits: Mapping[str, timedelta], now: int) -> Iter
 def _of_code(kind: Failure, campaign: str, code: int, number: int, whole: bool, title: str | None = None) -> Found:
     known = explain(code)
     values = {"number": number if whole else f"{number:,}+", "code": str(code)}
-    details = (title or "").removeprefix(f"{known.title}: ") if SEE_DETAILS in known.sentence else ""
-    told = details if details and details != title else ""
+    told = (title or "").partition(": ")[2] if SEE_DETAILS in known.sentence else ""
     return Found(kind, campaign, values, told and f"The last: {told}", code, number)

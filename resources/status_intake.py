@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from journey.clock import to_us
 from journey.codes import MARKETING_STOPPED, explain
 from journey.consent import changes_frame
+from journey.person import FORGOTTEN
 from journey.words import Scope, Status
 from resources import statuses
 from resources.ahead import ahead
@@ -24,6 +25,7 @@ from resources.home import Home
 from resources.lake import LakeFile
 from resources.ledger import BULK, Lease, select_in
 from resources.mark import begin_anew, is_behind
+from resources.outbox import LONGEST_DETAILS
 from resources.sharing import note_others
 
 MESSAGE_EVENTS: dict[str, pl.DataType] = {
@@ -38,8 +40,8 @@ MESSAGE_EVENTS: dict[str, pl.DataType] = {
     "pricing_type": pl.String(),
 }
 TOLD = (
-    "wamid", "status", "status_at", "received_at", "error_code", "error_title", "pricing_category", "pricing_type",
-    "epoch", "claimed", "uid", "callback", "phone_number_id",
+    "wamid", "status", "status_at", "received_at", "error_code", "error_title", "error_details", "pricing_category",
+    "pricing_type", "epoch", "claimed", "uid", "callback", "phone_number_id",
 )  # fmt: skip
 """Columns of statuses, as in `webhook_shapes.STATUSES`; and the epoch, the id and the uid of the message of ours that
 each says it is of. Of those, nobody asks for their callback and number, which are null."""
@@ -110,20 +112,31 @@ class _Ready:
 def _ready(home: Home, fresh: pl.DataFrame, now: datetime) -> _Ready:
     ours = fresh.filter(pl.col("message_id").is_not_null())
     strange = fresh.filter(pl.col("message_id").is_null())
-    titles = {code: explain(code).title for code in ours["error_code"].drop_nulls().unique()}
-    title = pl.col("error_code").replace_strict(titles, default=None, return_dtype=pl.String)
     folded = ours.select(
         pl.col("status_at").to_physical() if one == "status_at" else one
         for one in statuses.FOLDED
         if one != "error_title"
-    ).with_columns(error_title=ours.select(pl.coalesce(pl.col("error_title").replace("", None), title)).to_series())
-    early = pl.concat([strange, _odd(ours).with_columns(uid=pl.lit(None, strange.schema["uid"]))]).select(
+    ).with_columns(error_title=_told(ours))
+    early = pl.concat([strange, _odd(ours).with_columns(uid=pl.lit(None, strange.schema["uid"]))])
+    early = early.with_columns(error_title=_told(early)).select(
         "wamid", "status", pl.min_horizontal("status_at", pl.lit(now)).to_physical(),
         pl.col("received_at").to_physical(), "error_code", "error_title", "uid",
     )  # fmt: skip
     stopped = ours.filter(status=Status.failed, error_code=MARKETING_STOPPED)
     file = home.lake.put("message_events", fresh.select(list(MESSAGE_EVENTS)), at="received_at")
     return _Ready(ours, stopped, statuses.tell(folded, to_us(now)), strange, early, file)
+
+
+def _told(found: pl.DataFrame) -> pl.Series:
+    """What each says of an error: Meta's title, else ours, and what Meta's details add to it, but for people who are
+    forgotten: Meta's words may repeat what it was sent."""
+    titles = {code: explain(code).title for code in found["error_code"].drop_nulls().unique()}
+    ours = pl.col("error_code").replace_strict(titles, default=None, return_dtype=pl.String)
+    title, details = pl.coalesce(pl.col("error_title").replace("", None), ours), pl.col("error_details")
+    same = details.str.strip_chars(" .").str.to_lowercase() == title.str.strip_chars(" .").str.to_lowercase()
+    adds = (details.str.strip_chars() != "") & ~same & ~pl.col("wamid").str.starts_with(FORGOTTEN)
+    whole = pl.format("{}: {}", title, details.str.slice(0, LONGEST_DETAILS))
+    return found.select(pl.when(adds).then(whole).otherwise(title)).to_series()
 
 
 def _write(home: Home, lease: Lease, part: _Ready, now: datetime) -> None:

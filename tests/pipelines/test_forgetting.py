@@ -360,6 +360,19 @@ def test_a_status_that_comes_late_is_counted_and_names_nobody(stage, callback):
     assert stage.home.landing.pending(stage.wall) == []
 
 
+def test_metas_details_of_a_failure_that_comes_late_are_not_kept(stage):
+    number = stage.value("SELECT id FROM message WHERE wamid = ?", WAMID)
+    with stage.home.ledger.write() as tx:  # nothing of it has come yet
+        tx.exec_driver_sql(
+            "UPDATE message SET sent_at = NULL, delivered_at = NULL, read_at = NULL WHERE id = ?", (number,)
+        )
+    error = {"code": 131026, "title": "Undeliverable", "error_data": {"details": f"{PHONE} has no WhatsApp"}}
+    failed = status_of(stage, number, WAMID, "failed") | {"errors": [error]}
+    forgotten(stage)
+    stage.later(hours=1).webhook({"statuses": [failed]}).turn()
+    assert stage.rows("SELECT state, error_title FROM message WHERE id = ?", number) == [("failed", "Undeliverable")]
+
+
 def test_what_they_wrote_before_is_not_taken_in_again_and_what_they_write_anew_is_a_strangers(stage):
     forgotten(stage)
     says(stage.later(hours=1), "Bien le bonjour à tous", "wamid.in.7")  # Meta brings it once more

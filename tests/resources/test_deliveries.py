@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from resources import deliveries, statuses
+from resources.failures import failures
 from resources.landing import Landing
 from resources.template_news import note_approved
 from tests.stage import NOON, OFFER, delivery, person, refused, status_value, unknown
@@ -181,6 +182,31 @@ def test_a_status_settles_what_stayed_unknown_or_was_refused_at_once(make_home):
     assert found == [("failed", 131026, 1), ("read", None, 1), ("delivered", None, 0)]
     assert stage.rows("SELECT phone FROM unreachable") == [("+33600000000",)]
     assert stage.later(hours=1).send() == []
+
+
+def test_metas_details_of_a_failed_status_stand_behind_its_title_where_they_add_to_it(make_home):
+    def error(title, details):
+        return [{"code": 131053, "title": title, "error_data": {"details": details}}]
+
+    stage = make_home(contacts=4)
+    stage.run()
+    early = stage.status_of(4, "failed", errors=error("Media upload error", "Image is 6 MB."))
+    del early["statuses"][0]["biz_opaque_callback_data"]
+    stage.webhook(early).turn()
+    stage.send()
+    stage.status(1, "failed", errors=error("Media upload error", "Video is 20 MB."))
+    stage.status(2, "failed", errors=error("Media upload error", "Media Upload Error"))
+    stage.status(3, "failed", errors=error("", "x" * 5_000)).turn()
+    found = [title for (title,) in stage.rows("SELECT error_title FROM message ORDER BY id")]
+    assert found == [
+        "Media upload error: Video is 20 MB.",
+        "Media upload error",
+        "Media refused: " + "x" * 300,
+        "Media upload error: Image is 6 MB.",
+    ]
+    [told] = [one for one in failures(stage.home, None, stage.now) if one.kind == "messages_refused"]
+    assert told.detail.startswith("The last: ")
+    assert {row["error_title"] for row in stage.lake("message_events")} == {"Media upload error", None}
 
 
 def test_a_status_that_nobody_knows_is_recorded_once_and_moves_nothing(make_home):
