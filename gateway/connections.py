@@ -16,7 +16,8 @@ import struct
 import termios
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_TIMEOUT = 30.0  # seconds from a connection, or from the first byte of a request, until the head is there
 LONGEST_HEAD = 64 * 1024  # bytes of request line and headers, and of whatever in a body is none of it
@@ -37,6 +38,8 @@ class Connection(HttpToolsProtocol):
         self._began = 0  # requests that began on this connection
         self._open = False  # one has begun, and is not at its end
         self._body = self._beside = 0  # bytes of it: of its body, and of all else
+        self._head = 0  # bytes of its address and headers
+        self._answering: RequestResponseCycle | None = None  # requests that came behind it wait
         self._reading: asyncio.TimerHandle | None = None
         self._untaken = 0  # bytes of answers that were not taken when last looked
         self._taken = False  # nearly all was taken since
@@ -49,6 +52,7 @@ class Connection(HttpToolsProtocol):
         self._stop_timer()
         if self._reading is not None:
             self._reading.cancel()
+        self._is_gone()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -81,7 +85,15 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._began, self._open = self._began + 1, True
-        self._body = self._beside = 0
+        self._body = self._beside = self._head = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count_head(len(name) + len(value) + 4)
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
@@ -91,6 +103,23 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._open = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _count_head(self, more: int) -> None:
+        """A head that came whole is as long as one that drips. ValueError, which the parser makes a 400 of."""
+        self._head += more
+        if self._head > LONGEST_HEAD:
+            raise ValueError("the head of the request is too long")
+
+    def _is_gone(self) -> None:
+        """Tell whoever answers that nobody is there. uvicorn tells it to the request that came last, which may wait
+        behind the one that is answered; that one would write to a connection which is closed."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Nobody here speaks anything but HTTP/1.1; that somebody offers it is no news for the log."""
@@ -120,6 +149,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.get_write_buffer_size() and not self._taken and self._waits() > self._untaken - LEAST_READ:
             with contextlib.suppress(OSError):  # the system is not to keep its part either
                 self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._is_gone()
             self.transport.abort()
             return
         self._expect_reading()

@@ -4,12 +4,14 @@ import contextlib
 import resource
 import select
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 
 import gateway.connections
 from gateway.connections import LONGEST_HEAD, most_connections, take_files
@@ -104,6 +106,12 @@ def test_a_head_without_an_end_is_cut_off(line: Line) -> None:
     for head in (b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: "):
         assert line.status(head, *[more] * 64) in (400, 0)  # what is cut off may not be heard
     assert line.status(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 30_000 + b"\r\n\r\n") == 200
+
+
+@pytest.mark.parametrize("head", [b"X: " + b"a" * LONGEST_HEAD, b"X: y\r\n" * (LONGEST_HEAD // 5)], ids=["one", "many"])
+def test_a_head_that_comes_at_once_is_no_longer_than_others(line: Line, head: bytes) -> None:
+    assert line.status(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n") in (400, 0)
+    assert line.status(GET) == 200
 
 
 @pytest.mark.parametrize(
@@ -243,6 +251,36 @@ def test_who_reads_slowly_gets_all(long_line: Line, monkeypatch: pytest.MonkeyPa
             if time.monotonic() - began < 1.5:
                 time.sleep(0.02)
     assert found > LONG
+
+
+def test_who_asks_many_things_and_goes_is_no_error_of_ours(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Requests that wait behind one that is being answered: it ends too when the connection does."""
+    import asyncio
+
+    ended: list[bool] = []
+
+    @app.get("/while")
+    async def working(request: Request) -> str:
+        for _ in range(400):
+            if await request.is_disconnected():
+                break
+            await asyncio.sleep(0.02)
+        ended.append(await request.is_disconnected())
+        return "there"
+
+    with serving(app) as line:
+        connection = line.open()
+        connection.sendall(b"GET /while HTTP/1.1\r\nHost: x\r\n\r\n" + GET * 20)
+        time.sleep(0.2)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        for _ in range(400):
+            if ended:
+                break
+            time.sleep(0.02)
+        assert line.status(GET) == 200
+    assert ended == [True]
+    assert "Traceback" not in caplog.text
 
 
 # -- where it comes from -----------------------------------------------------------------------------------------------
