@@ -74,6 +74,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "holes_many": "Its file has {count} errors. Until they are mended nobody enters and nothing is sent.",
     "nobody_yet": "Nobody has entered yet.",
     "nobody_next_audience": "Let its audience in with:",
+    "nobody_next_time": "Its audience enters by itself when its time comes.",
     "nobody_next_other": "People enter with the next event or request that its entries wait for.",
     "inside_now": "{count} inside now",
     "entered": "entered",

@@ -77,6 +77,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "holes_many": "Son fichier a {count} erreurs. Tant qu’elles restent, personne n’entre et rien n’est envoyé.",
     "nobody_yet": "Personne n’est encore entré.",
     "nobody_next_audience": "Faites entrer son audience avec :",
+    "nobody_next_time": "Son audience entre d’elle-même, quand son heure est venue.",
     "nobody_next_other": "On entre au prochain événement, ou à la prochaine demande, que ses entrées attendent.",
     "inside_now": "{count} en cours",
     "entered": "entrées",

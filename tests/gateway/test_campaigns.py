@@ -40,6 +40,9 @@ steps:
     message: {template: reminder, language: fr}
 """
 DRAFT = OFFER.replace("name: offer", "name: later\ndraft: true")
+TIMED = OFFER.replace("name: offer", "name: timed").replace(
+    "{segment: everyone}", '{segment: everyone, when: {at: "2027-12-01 10:00"}}'
+)
 BROKEN = OFFER.replace("name: offer", "name: broken").replace("template: hello", "template: nothing")
 
 
@@ -85,11 +88,12 @@ def test_a_home_without_campaigns_says_what_to_do(make_home: Make) -> None:
 
 
 def test_the_list_says_how_each_campaign_stands_and_what_to_do_next(make_home: Make) -> None:
-    stage = make_home(campaigns=(OFFER, DRAFT, BROKEN))
+    stage = make_home(campaigns=(OFFER, DRAFT, BROKEN, TIMED))
     stage.turn()
 
     async def scene(browser: Browser) -> None:
         said = plain((await browser.get("/")).text)
+        assert "enters by itself when its time comes" in said and "estafette run timed" not in said
         assert "offer live" in said and "later draft" in said and "broken has holes Its file has an error" in said
         assert "Nothing has been counted yet" in said
         assert "estafette run offer" in said and "Take draft: true out" in said
