@@ -94,7 +94,7 @@ def _run(
     assert found.copies == 1
     meter.items, meter.wall, meter.rss = planned, (found.all[-1] - found.all[0]) / 1e9, memory
     meter.cpu = sum(cores[name] for name in ("dispatch", "pass", "gateway")) * meter.wall
-    meter.figures["mean a second"] = cloud.mean_rate(found.all, min(seconds, 60.0) if seconds > 60 else seconds - 1)
+    meter.figures["mean a second"] = cloud.mean_rate(found.all, seconds - 1)
     meter.figures["busiest second"] = cloud.most_in_a_second(found.all)
     meter.figures |= {f"cores {name}": value for name, value in cores.items()}
     meter.figures["lost"] = 3 * planned - rows
