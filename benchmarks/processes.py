@@ -4,6 +4,7 @@ What belongs here: a process with all that it starts is a session of its own (`s
 all processes of a session, also those whose parents never wait for them.
 """
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -71,6 +72,17 @@ def members(leader: int, *, alone: bool = False) -> dict[int, float]:
                 continue
             if (int(folder.name) if alone else int(fields[3])) == leader:
                 found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICKS
+    return found
+
+
+def threads(leader: int) -> dict[str, tuple[float, float]]:
+    """Seconds that each thread of a session has run, and has been ready to run without a core."""
+    found = {}
+    for pid in members(leader):
+        for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                ran, waited, _ = file.read_text().split()
+                found[str(file)] = (int(ran) / 1e9, int(waited) / 1e9)
     return found
 
 
