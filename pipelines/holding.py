@@ -1,27 +1,27 @@
 """Holding: what is planned and may not go out now waits, goes on, or is skipped when it has waited too long.
 
 What belongs here: what a pass decides of planned and held messages as sets. What a lane decides of a single message at
-the moment of sending is `resources.outbox`; when silent hours begin and end is `silence`.
+the moment of sending is `resources.outbox`; when silent hours begin and end is `silence`; what has waited too long is
+`expiring`.
 
 It is decided of all campaigns at once. Where that fails it is done again for one after the other, so that an error
 costs the campaign in which it came up, and nobody else.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import polars as pl
 import sqlalchemy as sa
 
 from journey.clock import to_us
 from journey.words import Held, MessageState, SkipReason
+from pipelines.expiring import OVER, skip_expired
 from pipelines.media import still_unreachable
 from pipelines.messaging_limit import keep_messaging_limit, place_is_free
 from pipelines.silence import AWAKE, expiry, rule_of, times_of
-from resources.containing import reaches_further
+from resources.containing import Of, reaches_further
 from resources.home import Home
 from resources.ledger import US, Lease, chunks, mark_dirty
 from resources.skipping import skip
@@ -56,13 +56,6 @@ WHERE r.replied_at > :since AND m.state || '' = 'held' AND m.held_why = 'silent_
 """
 _RETIME = """UPDATE message SET state = ?, held_why = CASE WHEN ? THEN 'silent_hours' WHEN held_why = 'silent_hours'
   THEN NULL ELSE held_why END, due_at = ?, quiet_at = ?, expires_at = ? WHERE id = ? AND state IN ('planned', 'held')"""
-_OVER = """
-SELECT m.id, m.body_file, m.body_row, CASE WHEN m.held_why IS NULL AND m.priority > 0 AND s.paused_at IS NOT NULL
-  THEN 'resting' ELSE m.held_why END
-FROM (SELECT name FROM campaign WHERE stopped_at IS NULL AND live UNION ALL SELECT '') c
-CROSS JOIN message m ON m.campaign = c.name LEFT JOIN sender s ON s.name = m.sender
-WHERE m.state IN ('planned', 'held') AND m.expires_at < ? AND NOT EXISTS (SELECT 1 FROM meta WHERE name = 'hold')
-"""
 _DISABLED = """
 SELECT m.id FROM template_hold h CROSS JOIN message m ON m.template = h.name AND m.language = h.language
 WHERE m.state IN ('planned', 'held') AND h.status IN ('DISABLED', 'REJECTED', 'DELETED')
@@ -76,28 +69,11 @@ def wait_is_over(tx: sa.Connection, now: int, wall: int) -> bool:
         (_DUE, (now,)),
         (_SILENT, {"now": now}),
         (_MEDIA, (SkipReason.media_unreachable.value, wall, wall)),
-        (_OVER, (now,)),
+        (OVER, (now,)),
     ]
     if any(tx.exec_driver_sql(f"{query} LIMIT 1", params).first() is not None for query, params in asked):
         return True
     return place_is_free(tx, now)
-
-
-@dataclass(frozen=True, slots=True)
-class Of:
-    """Whose messages are meant: those of one campaign, or of all but some. `sql` goes behind a query's conditions."""
-
-    sql: str
-    names: str
-
-    @classmethod
-    def one(cls, campaign: str) -> "Of":
-        return cls(" AND m.campaign = ?", campaign)
-
-    @classmethod
-    def all_but(cls, campaigns: Iterable[str]) -> "Of":
-        names = msgspec.json.encode(sorted(campaigns)).decode()
-        return cls(" AND m.campaign NOT IN (SELECT value FROM json_each(?))", names)
 
 
 Decides = Callable[[Home, Lease, datetime, set[tuple[str, str]], Of], int]
@@ -132,7 +108,7 @@ def _contained(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, 
 
 def _give_up(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, str]], of: Of) -> int:
     """Skip what something held until it expired, for that reason, also where by now nothing would hold it any more."""
-    return _skip_expired(home, lease, now, of, " AND m.state = 'held' AND m.held_why <> 'silent_hours'")
+    return skip_expired(home, lease, now, of, " AND m.state = 'held' AND m.held_why <> 'silent_hours'")
 
 
 def _let_go(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[str, str]], of: Of) -> int:
@@ -149,25 +125,13 @@ def _hold_and_skip(home: Home, lease: Lease, now: datetime, on_hold: set[tuple[s
     for key in sorted(on_hold):
         held_now = f"{_OF_TEMPLATE} AND m.state = 'planned'{of.sql}"
         _turn_over(home, lease, held_now, (*key, of.names), MessageState.held, unapproved, now)
-    skipped = _skip_expired(home, lease, now, of)
+    skipped = skip_expired(home, lease, now, of)
     disabled = home.ledger.frame(f"{_DISABLED}{of.sql}", {"id": pl.Int64}, (of.names,))
     for part in chunks(disabled.height):
         rejected = [(i, SkipReason.template_not_approved, "Meta no longer sends it") for (i,) in disabled[part].rows()]
         with home.ledger.write(lease) as tx:
             skip(tx, rejected, to_us(now))
     return skipped + disabled.height
-
-
-def _skip_expired(home: Home, lease: Lease, now: datetime, of: Of, which: str = "") -> int:
-    """Skip what has expired, each for what kept it. `which`: a further condition. Gives how many."""
-    at = to_us(now)
-    over = home.ledger.frame(f"{_OVER}{which}{of.sql}", {**_BODIES, "held_why": pl.String}, (at, of.names))
-    held = still_unreachable(home, over.filter(pl.col("held_why") == SkipReason.media_unreachable))
-    urls = dict(held.select("id", "detail").iter_rows())
-    for part in chunks(over.height):
-        with home.ledger.write(lease) as tx:
-            skip(tx, [(i, *_cause(why, urls.get(i))) for i, why in over[part].select("id", "held_why").iter_rows()], at)
-    return over.height
 
 
 def _keep_silent_hours(home: Home, lease: Lease, now: datetime, of: Of) -> None:
@@ -278,16 +242,3 @@ def _try_media_again(home: Home, lease: Lease, now: datetime, of: Of) -> int:
         with home.ledger.write(lease) as tx:
             tx.exec_driver_sql("UPDATE message SET not_before = 0 WHERE id = ?", [(i,) for i in free[part].to_list()])
     return len(skips)
-
-
-def _cause(why: str | None, detail: str | None) -> tuple[SkipReason, str]:
-    """The reason of what has expired, and how it came to that."""
-    if why == "resting":
-        return SkipReason.too_late, "held until it expired: the sender's bulk rests for its quality at Meta"
-    if why == SkipReason.messaging_limit:
-        return SkipReason.messaging_limit, "held until it expired: Meta's limit of people in 24 hours was used up"
-    if why is not None and why in set(SkipReason):
-        return SkipReason(why), f"held until it expired: {detail}" if detail else "held until it expired"
-    if why == Held.silent_hours:
-        return SkipReason.too_late, "held by silent hours until it expired"
-    return SkipReason.too_late, "not sent before it expired"

@@ -8,11 +8,13 @@ ledger or a disk that can't be used, no memory, and every wish to end (those are
 import contextlib
 import errno
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -39,6 +41,24 @@ _STORES = frozenset(
 )
 _FULL = ("no space left", "disk quota", "disk is full", "read-only file system", "out of memory")
 _OF_A_ROW = sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """Whose messages (`m`) are meant: those of one campaign, or of all but some. `sql` goes behind a query's conditions
+    and asks for `names`."""
+
+    sql: str
+    names: str
+
+    @classmethod
+    def one(cls, campaign: str) -> "Of":
+        return cls(" AND m.campaign = ?", campaign)
+
+    @classmethod
+    def all_but(cls, campaigns: Iterable[str]) -> "Of":
+        names = msgspec.json.encode(sorted(campaigns)).decode()
+        return cls(" AND m.campaign NOT IN (SELECT value FROM json_each(?))", names)
 
 
 def reaches_further(error: BaseException) -> bool:

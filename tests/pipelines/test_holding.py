@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines import holding
+from pipelines import expiring, holding
 from pipelines.holding import wait_is_over
 from resources.ledger import US
 from resources.stopping import resume_campaign
@@ -191,6 +191,28 @@ def test_a_template_that_is_approved_after_its_message_expired_is_the_reason_all
     assert stage.skips() == {"template_not_approved": 1}
 
 
+@pytest.mark.parametrize(("approved", "goes"), [("2026-12-02T22:00:00+00:00", ["c0"]), (None, [])])
+def test_what_a_template_holds_until_it_expires_in_the_night_is_held_to_the_morning(make_home, approved, goes):
+    """Its 24 hours are over at half past nine in the evening: the first minute that silent hours allow is later."""
+    stage = evening(make_home, contacts=1, templates=[template("hello", status="PENDING")])
+    stage.at("2026-12-02T20:45:00+00:00").turn()
+    assert stage.skips() == {}
+    if approved:
+        stage.template(template("hello")).at(approved).turn()
+        assert stage.rows(HELD) == [("held", "silent_hours")]
+    stage.at("2026-12-03T07:00:00+00:00").turn()
+    assert stage.skips() == {}
+    assert sent(stage) == goes
+    stage.at("2026-12-03T07:01:01+00:00").turn()
+    assert stage.skips() == ({} if goes else {"template_not_approved": 1})
+
+
+def test_a_pass_that_comes_after_the_night_in_which_a_message_expired_gives_it_up(make_home):
+    stage = evening(make_home, contacts=1, templates=[template("hello", status="PENDING")])
+    stage.at("2026-12-03T07:01:01+00:00").turn()
+    assert stage.skips() == {"template_not_approved": 1}
+
+
 def test_media_that_meta_could_not_fetch_are_tried_each_minute_and_not_in_the_night(make_home):
     stage = make_home(now="2026-12-01T19:59:30+00:00", settings=NIGHT, contacts=1)
     stage.run()
@@ -250,7 +272,7 @@ def test_looks_for_what_is_over_use_their_indexes(make_home):
         (holding._DUE, (1,), "message_silent"),
         (holding._SILENT, {"now": 1}, "message_quiet"),
         (holding._AWAKE, {"now": 1, "since": 1}, "reply_recent"),
-        (holding._OVER, (1,), "message_expiry"),
+        (expiring.OVER, (1,), "message_expiry"),
         (holding._MEDIA, ("media_unreachable", 1, 1), "message_held"),
     ):
         of = holding.Of.all_but(["second"])
