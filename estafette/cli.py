@@ -23,7 +23,13 @@ from resources.disk_trouble import disk_trouble
 
 DEBUG = "ESTAFETTE_DEBUG"
 INTERRUPTED = 130
-STOPPED = "stopped; nothing is lost, and `estafette tick` goes on with what was left\n"
+GOES_ON = "stopped; nothing is lost, and `estafette tick` goes on with what was left\n"
+ANEW = "stopped; nothing is lost: the same command begins anew, or goes on\n"
+STOPPED = {
+    **dict.fromkeys(("run", "tick", "import"), GOES_ON),
+    **dict.fromkeys(("backup", "restore", "rebuild", "forget", "quarantine", "templates", "demo"), ANEW),
+}
+"""What Ctrl-C leaves, by command; what only looks leaves nothing."""
 VALUED = ("--home", "--now")
 SECRETS = ("WHATSAPP_TOKEN", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN", "ESTAFETTE_LEDGER_URL")
 NO_COMMAND = re.compile(r"No such command '([^']+)'")
@@ -76,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = typer.main.get_command(app).main(hoisted(given), prog_name="estafette", standalone_mode=False)
         if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            sys.stderr.write(STOPPED)
+            sys.stderr.write(_stopped(given))
         return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code
@@ -85,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EstafetteError as error:
         return fail(error, given)
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write(STOPPED)
+        sys.stderr.write(_stopped(given))
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone: nothing more to say, and nothing to say it to
@@ -115,6 +121,14 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(one)
     return front + rest
+
+
+def _stopped(arguments: Sequence[str]) -> str:
+    """What Ctrl-C leaves of this command."""
+    words = hoisted(arguments)
+    while words and words[0].startswith("--"):
+        del words[: 2 if words[0] in VALUED else 1]
+    return STOPPED.get(words[0] if words else "", "stopped\n")
 
 
 def fail(error: EstafetteError, arguments: Sequence[str]) -> int:

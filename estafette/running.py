@@ -14,6 +14,7 @@ from rich.console import Console
 
 from estafette import show
 from estafette.counts import occurrence_funnel, settled
+from estafette.failing import MOST_SECONDS
 from estafette.lease import describe, holder
 from estafette.session import Session, console
 from journey.campaign import Campaign
@@ -122,8 +123,8 @@ def _entered_or_refused(home: Home, campaign: Campaign, ids: Sequence[int]) -> N
             .where(occurrence.c.id.in_([row.id for row in rows]), occurrence.c.audience_file.is_(None))
             .values(done_at=to_us(home.clock()))
         )
-    for row in rows:
-        home.segment(campaign.entries[row.entry].segment, home.clock())
+    for row in rows:  # once more, to say why; one that takes long is not given all its time again
+        home.segment(campaign.entries[row.entry].segment, home.clock(), MOST_SECONDS)
         raise EstafetteError(
             f"the audience of {campaign.name} was not evaluated",
             mend="Run it again; Dagster's pages have the run's log",

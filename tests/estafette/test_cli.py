@@ -105,14 +105,17 @@ def test_a_fault_that_is_its_own_cause_is_a_sentence_too(cli, monkeypatch):
     assert (found.code, "RuntimeError: first" in found.err) == (1, True)
 
 
-def test_an_interrupt_says_that_nothing_is_lost(cli, monkeypatch):
-    def interrupted(*_: object) -> None:
+def test_an_interrupt_says_what_goes_on_with_what_was_left_where_something_was(cli, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("estafette.status.status", interrupted)
-    found = cli("status")
+    for place in ("status.status", "ticking.tick", "backing_up.backup"):
+        monkeypatch.setattr(f"estafette.{place}", interrupted)
+    found = cli("--json", "tick")
     assert (found.code, found.out) == (130, "")
     assert found.err == "stopped; nothing is lost, and `estafette tick` goes on with what was left\n"
+    assert cli("status").err == "stopped\n"
+    assert "the same command begins anew" in cli("backup", "there").err
 
 
 def test_help_comes_without_the_heavy_libraries():

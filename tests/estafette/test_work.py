@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from estafette.cli import STOPPED
-from resources.home import open_home
+from estafette.failing import MOST_SECONDS
+from resources.home import Home, open_home
 from resources.lease_names import PASS
 
 ROOT = Path(__file__).parents[2]
@@ -152,12 +152,15 @@ def test_run_refuses_drafts_holes_and_stopped_campaigns(loaded, box, home):
     assert box.messages() == []
 
 
-def test_run_says_which_segment_fails_and_nothing_of_it_comes_back(loaded, home, box):
+def test_run_says_which_segment_fails_and_nothing_of_it_comes_back(loaded, home, box, monkeypatch):
+    given, evaluate = [], Home.segment
+    monkeypatch.setattr(Home, "segment", lambda *some: given.append(some[3:]) or evaluate(*some))
     (home / "segments" / "inactive_30d.yaml").unlink()
     (home / "segments" / "inactive_30d.sql").write_text("SELECT contact_id, 1 // 0 AS x FROM contacts WHERE nosuch > 1")
     found = loaded("run", "autumn_offer")
     assert found.code == 1
     assert "nosuch" in found.err
+    assert given[-1] == (MOST_SECONDS,), "five minutes again, where it took five, only to say so"
     (home / "segments" / "inactive_30d.sql").write_text("SELECT contact_id FROM contacts")
     assert loaded("tick", "--json").json["entered"] == 0
     assert box.messages() == []
@@ -312,7 +315,7 @@ def test_a_query_is_ended_at_once_by_ctrl_c_and_leaves_nothing_behind(cli, home,
         said = asked.communicate(timeout=60)[1]
     finally:
         asked.kill()
-    assert (asked.returncode, said) == (130, STOPPED)
+    assert (asked.returncode, said) == (130, "stopped\n")
     assert not Path(f"/proc/{child}").exists() and list(tmp_path.glob("estafette-query-*")) == []
 
 
