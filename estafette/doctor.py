@@ -271,8 +271,8 @@ def _work(home: Home) -> Iterator[Line]:
         found = f"stands still since {_when(home, row.since)}: {row.doing} failed: {row.error}"
         yield Line(f"campaign {name}" if name else "inbox", "FAIL", found, KINDS[Failure.campaign_trouble].mend)
     for name, people in _left_inside(home).items():
-        mend = f"Put campaigns/{name}.yaml back, or take them out: estafette drop {name} CONTACT…"
-        yield Line(f"campaign {name}", "warn", f"its file is gone, with {people:,} people inside", mend)
+        mend = KINDS[Failure.campaign_stranded].mend.format(name=name)
+        yield Line(f"campaign {name}", "warn", f"{_why_not_live(home, name)}, with {people:,} people inside", mend)
     if quarantined:
         mend = KINDS[Failure.quarantine].mend
         yield Line("quarantine", "warn", f"{quarantined:,} things could not be read", mend)
@@ -289,13 +289,19 @@ def _work(home: Home) -> Iterator[Line]:
 
 
 def _left_inside(home: Home) -> dict[str, int]:
-    """How many people are inside campaigns whose file is gone."""
-    there = {*home.project.campaigns, *home.project.holes}
+    """How many people are inside campaigns that are not live: nobody of them moves."""
+    live = home.project.live_campaigns()
     with home.ledger.read() as tx:
-        gone = [name for name in tx.execute(sa.select(campaigns.c.name)).scalars() if name not in there]
+        gone = [name for name in tx.execute(sa.select(campaigns.c.name)).scalars() if name not in live]
         query = "SELECT count(*) FROM participant WHERE left_at IS NULL AND campaign = ?"
         counts = {name: int(tx.exec_driver_sql(query, (name,)).scalar_one()) for name in sorted(gone)}
     return {name: people for name, people in counts.items() if people}
+
+
+def _why_not_live(home: Home, name: str) -> str:
+    if name in home.project.holes:
+        return "its file has an error"
+    return "its file is a draft" if name in home.project.campaigns else "its file is gone"
 
 
 def _when(home: Home, us: int) -> datetime:
@@ -328,6 +334,9 @@ TOLD_HERE = {
     Failure.pass_failed: "passes",
     Failure.no_pass_yet: "passes",
     Failure.no_pass: "passes",
+    Failure.daemon_gone: "passes",
+    Failure.segment_slow: "segments",
+    Failure.template_held: "templates",
     Failure.work_dropped: "passes",
     Failure.several_daemons: "passes",
     Failure.gateway_down: "gateway",

@@ -24,6 +24,7 @@ from pipelines.audiences import add_occurrence
 from pipelines.run import run_pass
 from resources.hold import held
 from resources.home import Home
+from resources.ledger import select_in
 from resources.stopping import ensure_campaign, known
 from resources.tables import occurrence
 
@@ -31,6 +32,14 @@ MOST = 20
 """Passes of one `run`: more than one are needed only where a sender was busy elsewhere."""
 
 LOOK = 0.5
+
+STUCK = 60.0
+"""Seconds after which nobody waits for people whom the pass that is followed lets stand where they are."""
+
+_STANDING = """SELECT count(*) FROM participant p JOIN occurrence o ON o.campaign = p.campaign AND o.name = p.occurrence
+  WHERE o.id IN :ids AND p.left_at IS NULL AND p.wake_at <= :now
+  AND NOT EXISTS (SELECT 1 FROM message m WHERE m.participant_id = p.id)
+  AND NOT EXISTS (SELECT 1 FROM skip s WHERE s.participant_id = p.id)"""
 
 
 def run(session: Session, name: str) -> None:
@@ -78,12 +87,17 @@ def follow(session: Session, home: Home, campaign: Campaign) -> dict[str, Any]:
 
 def _wait(session: Session, home: Home, name: str, ids: Sequence[int]) -> bool:
     """Follow a pass that is at work elsewhere; True where it has done all there is."""
-    told = False
+    told = stuck = False
+    come, since = (0, 0), time.monotonic()
     while (row := holder(home.ledger)) is not None:
         if not told:
             session.note(f"A pass is at work, {describe(row)}; following it.")
             told = True
-        if _done(home, ids) and not _open(home, name, ids):
+        done = _done(home, ids, stuck)  # looked at first: who is let in a moment later has no message yet
+        before, come = come, (_let_in(home, ids), _standing(home, ids))
+        since = since if come == before else time.monotonic()
+        stuck = time.monotonic() - since > STUCK
+        if done and (stuck or not come[1]) and not _open(home, name, ids):
             return True
         time.sleep(LOOK)
     return False
@@ -98,10 +112,28 @@ def _elsewhere(home: Home, name: str, ids: Sequence[int]) -> bool:
     return waiting > 0 and waiting < before
 
 
-def _done(home: Home, ids: Sequence[int]) -> bool:
+def _done(home: Home, ids: Sequence[int], stuck: bool) -> bool:
+    """Whether all are let in who enter now. `stuck`: whether their audience is known."""
+    now = to_us(home.clock())
     with home.ledger.read() as tx:
-        rows = tx.execute(sa.select(occurrence.c.audience_file).where(occurrence.c.id.in_(ids))).all()
-    return all(row.audience_file is not None for row in rows)
+        rows = tx.execute(sa.select(occurrence).where(occurrence.c.id.in_(ids))).all()
+    return all(
+        row.audience_file is not None and (stuck or row.done_at is not None or (row.next_at or 0) > now) for row in rows
+    )
+
+
+def _let_in(home: Home, ids: Sequence[int]) -> int:
+    """How many of the audience have been let in, or refused."""
+    positions = sa.select(sa.func.sum(occurrence.c.position)).where(occurrence.c.id.in_(ids))
+    with home.ledger.read() as tx:
+        return int(tx.execute(positions).scalar_one())
+
+
+def _standing(home: Home, ids: Sequence[int]) -> int:
+    """People who have been let in and have no message yet, nor a skip, though their time has come."""
+    with home.ledger.read() as tx:
+        [row] = select_in(tx, _STANDING, list(ids), now=to_us(home.clock()))
+    return int(row[0])
 
 
 def _open(home: Home, name: str, ids: Sequence[int]) -> int:

@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from estafette import running
 from estafette.failing import MOST_SECONDS
+from estafette.session import Session
+from pipelines.turn import let_in, move
 from resources.home import Home, open_home
 from resources.lease_names import PASS
 
@@ -268,6 +273,33 @@ def test_tick_waits_for_another_pass_and_says_who_makes_it(cli, home):
         found = cli("tick")
     assert found.code == 0
     assert "elsewhere:1:abc (run 42)" in found.err
+
+
+def test_run_follows_a_pass_elsewhere_until_whom_it_lets_in_has_a_message(make_home, monkeypatch):
+    stage = make_home(contacts=3)
+    stage.turn()
+    then = iter(
+        [
+            lambda: let_in(stage.home, stage.lease, stage.now),
+            lambda: None,
+            lambda: move(stage.home, stage.lease, stage.now),
+            stage.send,
+        ]
+    )
+    clock = SimpleNamespace(sleep=lambda _: next(then)(), monotonic=time.monotonic)
+    monkeypatch.setattr(running, "time", clock)
+    found = running.follow(Session(str(stage.path)), stage.home, stage.home.project.campaigns["offer"])
+    assert (found["entered"], found["accepted"]) == (3, 3)
+
+
+def test_run_does_not_wait_for_people_whom_a_pass_elsewhere_lets_stand(make_home, monkeypatch):
+    stage = make_home(contacts=3)
+    stage.turn()
+    then = iter([lambda: let_in(stage.home, stage.lease, stage.now), *[lambda: None] * 100])
+    clock = SimpleNamespace(sleep=lambda _: next(then)(), monotonic=count(0.0, 30.0).__next__)
+    monkeypatch.setattr(running, "time", clock)
+    found = running.follow(Session(str(stage.path)), stage.home, stage.home.project.campaigns["offer"])
+    assert (found["entered"], found["planned"]) == (3, 0)
 
 
 def test_a_query_that_fails_or_writes_is_a_sentence(cli):

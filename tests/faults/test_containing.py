@@ -349,9 +349,10 @@ def test_a_segment_that_fails_is_asked_again_after_a_minute_or_when_it_has_chang
     assert stage.states() == {"planned": 3}
 
 
-def test_status_and_doctor_say_who_is_still_inside_a_campaign_whose_file_is_gone(make_home):
+def test_status_and_doctor_say_who_is_still_inside_a_campaign_whose_file_is_gone_or_a_draft(make_home):
     waiting = OFFER.replace("{template: hello, language: fr}", "{template: hello, language: fr}\n    next: wait")
-    stage = make_home(campaigns=[f"{waiting}  wait: {{delay: {{for: 3d}}, next: end}}\n"])
+    waiting += "  wait: {delay: {for: 3d}, next: end}\n"
+    stage = make_home(campaigns=[waiting])
     stage.run()
     (stage.path / "campaigns/offer.yaml").unlink()
     stage.reload().turn()
@@ -362,6 +363,10 @@ def test_status_and_doctor_say_who_is_still_inside_a_campaign_whose_file_is_gone
     doctor = json.loads(run(app, ["--home", str(stage.path), "--json", "doctor"]).stdout)
     [line] = [one for one in doctor["lines"] if one["what"] == "campaign offer"]
     assert line["found"] == "its file is gone, with 3 people inside"
+    (stage.path / "campaigns/offer.yaml").write_text(waiting.replace("steps:", "draft: true\nsteps:"))
+    doctor = json.loads(run(app, ["--home", str(stage.path), "--json", "doctor"]).stdout)
+    [line] = [one for one in doctor["lines"] if one["what"] == "campaign offer"]
+    assert line["found"] == "its file is a draft, with 3 people inside"
 
 
 def test_a_panic_of_polars_costs_the_file_or_the_campaign_it_is_of(two, monkeypatch):

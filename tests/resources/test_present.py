@@ -1,5 +1,6 @@
 """Gateways: one that lives, one that was killed, one that took its place; and daemons, of which one is enough."""
 
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,9 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from typer.testing import CliRunner
+
+from estafette.cli import app
 from resources import present as room
 from resources.failures import failures
 from resources.present import DAEMONS, GATEWAYS, asks, at_work, daemons, ended, present
@@ -168,3 +172,17 @@ def test_a_daemon_that_was_killed_while_idle_is_told_after_two_minutes_unless_ot
     assert gone() != []
     passed(0)
     assert gone() == [], "somebody else makes passes now"
+
+
+def test_doctor_tells_of_a_daemon_that_is_gone(make_home):
+    stage = make_home(templates=())
+    stage.turn()
+    daemon = subprocess.Popen([sys.executable, "-c", ASKS, str(stage.path / "data")], stdout=subprocess.PIPE, text=True)
+    assert daemon.stdout.readline() == "there\n"
+    dies(daemon)
+    [one] = present(stage.path / "data" / DAEMONS)
+    os.utime(one.file, (time.time() - 300,) * 2)
+    stage.home.ledger.release(stage.lease)
+    asked = CliRunner().invoke(app, ["--home", str(stage.path), "--json", "doctor"])
+    [line] = [line for line in json.loads(asked.stdout)["lines"] if line["what"] == "passes"]
+    assert line["level"] == "FAIL" and line["found"].startswith("Nobody asks for passes since")
