@@ -68,6 +68,7 @@ def forget_person(session: Session, given: str, *, yes: bool) -> None:
             "files": list(done.files),
             "rewritten": done.rewritten,
             "still_named_in": list(done.left),
+            "not_looked_into": list(done.packed),
             "ledger_rewritten": done.emptied,
             "backups": BACKUPS,
         },
@@ -109,6 +110,12 @@ def _draw(out: Console, given: str, done: Forgotten) -> None:
     if done.left:
         out.print(
             f"These files still name them, and are yours to change: {', '.join(done.left)}.",
+            style="yellow",
+            soft_wrap=True,
+        )
+    if done.packed:
+        out.print(
+            f"These files are compressed, and may name them: {', '.join(done.packed)}. Look into them, or delete them.",
             style="yellow",
             soft_wrap=True,
         )

@@ -45,7 +45,8 @@ Say = Callable[[str], None]
 class Forgotten:
     """What was done. `label` stands for the person in what is counted; `cancelled` messages were not sent; `rows` are
     lines of landing files; `rewritten` lake files; `left`: files that still name them, which nobody but their owner can
-    change; `emptied`: whether the ledger's file has been written anew since, else a pass does it."""
+    change; `packed`: compressed ones of the landing zone, into which nobody looked; `emptied`: whether the ledger's
+    file has been written anew since, else a pass does it."""
 
     label: str
     cancelled: int = 0
@@ -54,6 +55,7 @@ class Forgotten:
     rewritten: int = 0
     left: tuple[str, ...] = ()
     emptied: bool = True
+    packed: tuple[str, ...] = ()
 
 
 class Job(msgspec.Struct):
@@ -133,7 +135,7 @@ def _forget(home: Home, lease: Lease, contact_id: str, say: Say) -> Forgotten:
     emptied = scrubbing.scrub(home, lease)
     left = [*landing.left, *(one for one in _project_files(home) if names_in(home.path / one, person))]
     files = (*landing.files, *kept)
-    return Forgotten(job.label, cancelled, landing.lines, files, rewritten, tuple(left), emptied)
+    return Forgotten(job.label, cancelled, landing.lines, files, rewritten, tuple(left), emptied, tuple(landing.packed))
 
 
 def _begin(home: Home, lease: Lease, contact_id: str) -> tuple[bytes, Job]:

@@ -34,11 +34,15 @@ from resources.on_disk import into_place
 KINDS: tuple[Kind, ...] = ("contacts", "events", "requests", "webhooks")
 """Coupon files name nobody."""
 
+PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"PAR1")
+"""How gzip, zip, zstd, bzip2, xz, 7z and Parquet begin: their bytes say nothing of whom they name."""
+
 
 @dataclass
 class Erased:
     """What was taken out. `lines` and rows in `files`; `places`: (file under landing/, line) of each line that went;
-    `requests`: uuids of those that named them; `left`: files that name them and are of no kind that can be rewritten.
+    `requests`: uuids of those that named them; `left`: files that name them and are of no kind that can be rewritten;
+    `packed`: files of such a kind that are compressed, so that nobody knows whom they name.
     """
 
     lines: int = 0
@@ -46,6 +50,7 @@ class Erased:
     places: set[tuple[str, int]] = field(default_factory=set)
     requests: set[str] = field(default_factory=set)
     left: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
 
 
 def erase_from_landing(landing: Landing, person: Person, lease: Lease | None) -> Erased:
@@ -56,8 +61,7 @@ def erase_from_landing(landing: Landing, person: Person, lease: Lease | None) ->
         with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
             _erase(landing, stat, person, lease, erased)
     for path in (*_others(landing.root), *(one.path for one in landing.astray())):
-        if names_in(path, person):
-            erased.left.append(f"landing/{path.relative_to(landing.root).as_posix()}")
+        _told(path, f"landing/{path.relative_to(landing.root).as_posix()}", person, erased)
     finish(landing, lease)
     return erased
 
@@ -87,11 +91,25 @@ def _erase(landing: Landing, stat: FileStat, person: Person, lease: Lease | None
         lines = _write_over(landing, stat, _in_csv(stat, person), lease, erased)
     elif stat.form == "ndjson":
         lines = _write_over(landing, stat, _in_ndjson(stat, person, erased), lease, erased)
-    elif names_in(stat.path, person):
-        erased.left.append(f"landing/{stat.shown}")
+    else:
+        _told(stat.path, f"landing/{stat.shown}", person, erased)
     if lines:
         erased.lines += lines
         erased.files.append(f"landing/{stat.shown}")
+
+
+def _told(path: Path, shown: str, person: Person, erased: Erased) -> None:
+    """A file that nothing here can rewrite: its owner is told where it names them, or may."""
+    if names_in(path, person):
+        erased.left.append(shown)
+    elif _is_packed(path):
+        erased.packed.append(shown)
+
+
+def _is_packed(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(8).startswith(PACKED)
+    return False
 
 
 def _others(root: Path) -> Iterator[Path]:

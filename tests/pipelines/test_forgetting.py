@@ -1,5 +1,6 @@
 """`forget`: nothing of a person is left anywhere under the home, and everything that is counted still is."""
 
+import gzip
 import json
 import os
 import shutil
@@ -225,6 +226,18 @@ def counts(stage: Stage) -> dict[str, Any]:
         for table in (*tables, "participant_steps", "message_events", "conversations"):
             found[table] = con.execute(f"SELECT count(*) FROM {table}").fetchone()
     return found
+
+
+def test_a_compressed_file_into_which_nobody_can_look_is_named(stage):
+    packed = Path(stage.path) / "landing" / "contacts" / "people.csv.gz"
+    packed.write_bytes(gzip.compress(f"contact_id,phone\njeanne-8841,{PHONE}\n".encode()))
+    aside = Path(stage.path) / "landing" / "contacts" / "old" / "people.zip"
+    aside.parent.mkdir()
+    aside.write_bytes(b"PK\x03\x04 and so on")
+    (aside.parent / "notes.txt").write_text("nobody")
+    done = forgotten(stage)
+    assert done.packed == ("landing/contacts/people.csv.gz", "landing/contacts/old/people.zip")
+    assert done.left == ()
 
 
 def test_nothing_of_them_is_left_and_what_is_counted_still_is(stage):
