@@ -344,9 +344,15 @@ class Ledger:
                 facts = {"schema_version": version, "installation": secrets.token_hex(4), "epoch": "1"}
                 tx.execute(tables.meta.insert(), [{"name": name, "value": value} for name, value in facts.items()])
                 return
-            found = int(
-                tx.execute(sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")).scalar_one()
-            )
+            written = sa.select(tables.meta.c.value).where(tables.meta.c.name == "schema_version")
+            said = str(tx.execute(written).scalar())
+            if not (said.isascii() and said.isdecimal()):
+                raise LedgerError(
+                    "the ledger does not say of which schema it is: it is damaged, or of another program",
+                    where=str(self.engine.url.database),
+                    mend="Put back the last backup with `estafette restore DIR`",
+                )
+            found = int(said)
             if found > tables.SCHEMA_VERSION:
                 raise LedgerError(
                     f"the ledger is of schema {found}, this Estafette knows up to {tables.SCHEMA_VERSION}",

@@ -1,11 +1,13 @@
 """A ledger of the first schema becomes one of today, with what was in it."""
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from journey.problems import LedgerError
 from resources import tables
 from resources.ledger import Ledger
 
@@ -74,3 +76,16 @@ def test_what_was_in_the_ledger_is_there_after_it(tmp_path: Path, version: int) 
     ledger.close()
     assert (person.id, person.contact_id, person.since, person.state) == (7, "c1", 5, "waiting")
     assert (message.id, message.participant_id, message.counted, message.price) == (3, 7, True, None)
+
+
+@pytest.mark.parametrize("said", ["DELETE FROM meta", "UPDATE meta SET value = 'v4' WHERE name = 'schema_version'"])
+def test_a_ledger_that_does_not_say_what_it_is_is_refused_and_left_as_it_was(tmp_path: Path, said: str) -> None:
+    path = old_ledger(tmp_path / "old.sqlite", 2)
+    with contextlib.closing(sqlite3.connect(path)) as con:
+        con.execute(said)
+        con.commit()
+    before = shape(path)
+    with pytest.raises(LedgerError, match="does not say of which schema it is") as caught:
+        Ledger.open(path)
+    assert "estafette restore" in str(caught.value.mend)
+    assert shape(path) == before
