@@ -226,8 +226,6 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
     told = ("skipped", "failed", "held", "did_not_enter")
     if found["failures"] or any(one[key] for one in found["campaigns"] for key in told):
         console.print(f"{RUNBOOK} tells more of each.", style="dim")
-    if alone:
-        return
     for one in found["templates_on_hold"]:
         console.print(
             f"Template {one['name']} ({one['language']}) is {one['status']}: its messages wait.", style="yellow"
@@ -237,6 +235,8 @@ def _draw(console: Console, found: dict[str, Any], *, alone: bool) -> None:
     if found["quarantined"]:
         console.print(show.counts("Quarantined", found["quarantined"]))
         console.print(f"  {KINDS[Failure.quarantine].mend}", soft_wrap=True)
+    if alone:
+        return
     for one in found["leases"]:
         console.print(f"At work: {one['name']}, {one['holder']}" + (f" ({one['note']})" if one["note"] else ""))
     published = found["published_at"]

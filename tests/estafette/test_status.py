@@ -117,3 +117,13 @@ def test_what_waits_in_a_campaign_that_stands_still_is_not_given_up(loaded):
     assert "given up at" in cli("status", "small").out
     assert cli("stop", "small").code == 0
     assert "given up at" not in cli("status", "small").out
+
+
+def test_one_campaigns_status_says_what_to_do_of_a_template_that_is_held_too(loaded, home):
+    cli = loaded()
+    with open_home(home) as opened, opened.ledger.write() as tx:
+        row = {"name": "hello", "language": "fr", "status": "PAUSED", "code": 0, "changed_at": 1}
+        tx.execute(tables.template_hold.insert().values(**row))
+    for out in (cli("status").out, cli("status", "small").out):
+        assert "Template hello (fr) is PAUSED: its messages wait." in out
+        assert "when it is approved again: `estafette templates pull`" in out
