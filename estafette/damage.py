@@ -4,8 +4,9 @@ What belongs here: looks at the ledger's file, and at every byte of the lake's a
 nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,9 +14,10 @@ from estafette.line import Line
 from journey.clock import civil_time, from_us, zone
 from journey.failures import KINDS, Failure, place
 from resources import hold
-from resources.backup import damaged_files
+from resources.backup import DERIVED, damaged_files
 from resources.damage import spoilt_files
 from resources.home import Home
+from resources.lake import wrong
 from resources.ledger_files import damage
 from resources.tables import lake_file
 
@@ -25,6 +27,7 @@ LOST = {
     False: "`estafette rebuild` makes what landing files still say; else put it back from a backup",
 }
 SPOILT = "Copy it back from a backup: a pass reads it once more, and nothing is done twice; else `rebuild` lacks it"
+REBUILT = "`estafette rebuild` writes exports anew; nothing is lost, and nobody is sent anything by them"
 SHOWN = 5  # lost files that are named
 
 
@@ -49,10 +52,11 @@ def look_at_lake(home: Home) -> Iterator[Line]:
     with home.ledger.read() as tx:
         rows = tx.execute(sa.select(lake_file.c.path, lake_file.c.bytes, lake_file.c.dropped_at)).all()
     lost = damaged_files(home.lake.root, [(row.path, row.bytes, row.dropped_at is None) for row in rows])
-    for name, wrong in lost[:SHOWN]:
-        yield Line("lake", "FAIL", f"{name}: {wrong}", LOST[name.split("/")[0] == "bodies"])
+    for name, what in lost[:SHOWN]:
+        yield Line("lake", "FAIL", f"{name}: {what}", LOST[name.split("/")[0] == "bodies"])
     if len(lost) > SHOWN:
         yield Line("lake", "FAIL", f"and {len(lost) - SHOWN:,} more files", "`estafette rebuild` lists them all")
+    yield from _exports(home, [row for row in rows if row.dropped_at is None and row.path.startswith(DERIVED)])
     known = {row.path for row in rows}
     orphans = [
         path for path in home.lake.root.rglob("*.parquet") if path.relative_to(home.lake.root).as_posix() not in known
@@ -64,6 +68,16 @@ def look_at_lake(home: Home) -> Iterator[Line]:
         yield Line(
             "analysts", "warn", "analytics.duckdb is not there", "The next pass makes it, or `estafette rebuild`"
         )
+
+
+def _exports(home: Home, rows: Sequence[Any]) -> Iterator[Line]:
+    """What the last publish exported for the analysts. A pass writes again what is gone or cut short, and whatever
+    changes; a spoilt one lies there until then."""
+    looked_at = [(row.path, wrong(home.lake.root, row.path, row.bytes, read=True)) for row in rows]
+    lost = [f"{path}: {what}" for path, what in looked_at if what is not None]
+    if lost:
+        more = f"; and {len(lost) - 1:,} more" if len(lost) > 1 else ""
+        yield Line("analysts", "warn", f"{lost[0]}{more}", REBUILT, place("numbers-are-missing"))
 
 
 def look_at_files(home: Home) -> Iterator[Line]:

@@ -27,6 +27,8 @@ from resources.work_process import Ended, WorkProcess
 
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
 _WRITES = ("copy", "export")
+_SPOILT = ("/lake/", "TProtocolException")  # what DuckDB says of Parquet that is gone or spoilt
+REBUILD = "Where a file is spoilt or gone, `estafette rebuild` writes it anew"
 """What writes files; everything else that writes is refused by the read-only database."""
 
 _TABLE_FUNCTIONS = frozenset(
@@ -99,8 +101,9 @@ def _query(path: Path, sql: str, params: Sequence[object], timezone: str, folder
             described = con.description or []
             rows = con.fetchall()
         except duckdb.Error as error:
-            line = error_line(error)
-            raise UsageError(error_text(error), where=f"line {line}" if line else "") from None
+            line, told = error_line(error), error_text(error)
+            mend = REBUILD if any(word in told for word in _SPOILT) else ""
+            raise UsageError(told, where=f"line {line}" if line else "", mend=mend) from None
     return Result(tuple(str(one[0]) for one in described), tuple(str(one[1]) for one in described), rows)
 
 

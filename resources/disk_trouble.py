@@ -43,8 +43,11 @@ _SENTENCES = {
 }
 
 
-def disk_trouble(error: BaseException) -> EstafetteError | None:
-    """What the disk has to do with an error, as a sentence; None: nothing."""
+NO_ROOM = 1 << 20  # bytes: less is none for SQLite, which says "disk I/O error" where it can't make its side files
+
+
+def disk_trouble(error: BaseException, folder: Path | None = None) -> EstafetteError | None:
+    """What the disk has to do with an error, as a sentence; None: nothing. `folder`: where it came up, if known."""
     waiting, met = [error], set[int]()
     while waiting:
         one = waiting.pop(0)
@@ -52,6 +55,8 @@ def disk_trouble(error: BaseException) -> EstafetteError | None:
             continue
         met.add(id(one))
         kind = _kind(one)
+        if kind == "broken" and folder is not None and _has_no_room(folder):
+            kind = "full"
         if kind is not None:
             message, mend = _SENTENCES[kind]
             where = str(one.filename) if isinstance(one, OSError) and one.filename else ""
@@ -66,6 +71,14 @@ def closed(folder: Path) -> EstafetteError | None:
     if not folder.is_dir() or os.access(folder, os.W_OK | os.X_OK):
         return None
     return disk_trouble(OSError(errno.EROFS, "", str(folder)))
+
+
+def _has_no_room(folder: Path) -> bool:
+    try:
+        place = os.statvfs(folder)
+    except OSError:
+        return False
+    return place.f_bavail * place.f_frsize < NO_ROOM
 
 
 def _kind(error: BaseException) -> str | None:

@@ -7,7 +7,7 @@ into. What else a bucket has is `resources.export`; one body for sending is `res
 import polars as pl
 import sqlalchemy as sa
 
-from resources.lake import Lake
+from resources.lake import Lake, wrong
 from resources.tables import lake_file
 
 _BODIES = {"message_id": pl.Int64(), "body_file": pl.Int64(), "body_row": pl.Int64(), "body": pl.String()}
@@ -26,9 +26,10 @@ class BodyFiles:
     def add(self, messages: pl.DataFrame, before: str) -> pl.DataFrame:
         """`messages` (message_id, body_file, body_row, …) with `body` String; null where there is none, or its file is
         gone. `before`: the path of the bucket's last export (or empty); a body never changes, so what that has is taken
-        from there: messages planned one by one have a file each, and opening them all takes minutes."""
+        from there: messages planned one by one have a file each, and opening them all takes minutes. Not where the disk
+        has spoilt it: what it spoils would be copied on for good, or nothing be published any more."""
         old = pl.DataFrame(schema=_BODIES)
-        if before and (self.lake.root / before).exists():
+        if before and self._is_whole(before):
             old = pl.read_parquet(self.lake.root / before, columns=list(_BODIES), glob=False).drop_nulls()
         named = messages.select(_KEY).drop_nulls()
         new = named.join(old, on=_KEY, how="anti")
@@ -38,6 +39,13 @@ class BodyFiles:
             if texts is not None:
                 parts.append(group.with_columns(body=texts.gather(group.get_column("body_row"))))
         return messages.join(pl.concat(parts), on=_KEY, how="left", maintain_order="left")
+
+    def _is_whole(self, path: str) -> bool:
+        try:
+            size = (self.lake.root / path).stat().st_size
+        except OSError:
+            return False
+        return wrong(self.lake.root, path, size, read=True) is None
 
     def _texts(self, path: str) -> pl.Series | None:
         try:

@@ -118,7 +118,8 @@ class Ledger:
             ledger._migrate()
         except (sa.exc.DatabaseError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error)
-            trouble = disk_trouble(error) or closed(Path(str(url.database)).parent)
+            folder = Path(str(url.database)).parent
+            trouble = disk_trouble(error, folder) or closed(folder)
             if trouble is not None:
                 raise LedgerError(
                     f"{trouble.message} ({reason})", where=str(url.database), mend=trouble.mend

@@ -178,6 +178,19 @@ def test_the_doctor_finds_files_that_are_gone_or_cut_short(cli, filled):
     assert "is not there" in lines(cli)["analysts", "warn"]
 
 
+def test_the_doctor_and_a_query_say_what_mends_an_export_that_the_disk_has_spoilt(cli, filled):
+    assert cli("tick").code == 0
+    [file] = (filled / "data/lake/export/contacts").rglob("*.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40] + bytes(len(whole) - 80) + whole[-40:])
+    assert "its bytes are not those that were written" in lines(cli)["analysts", "warn"]
+    asked = cli("query", "SELECT * FROM contacts")
+    assert asked.code == 1 and "estafette rebuild" in asked.err
+    assert cli("rebuild").code == 0
+    assert ("analysts", "warn") not in lines(cli)
+    assert cli("query", "SELECT * FROM contacts").code == 0
+
+
 def test_the_doctor_finds_a_damaged_ledger_and_says_what_to_do(cli, filled):
     with open_home(filled) as home, home.ledger.write() as tx:
         tx.exec_driver_sql("PRAGMA writable_schema = ON")

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -93,6 +94,15 @@ def test_a_ledger_that_is_read_only_is_said_as_such(make_home):
     trouble = disk_trouble(failed.value)
     assert trouble is not None
     assert "read-only" in trouble.message
+
+
+def test_of_a_disk_without_room_it_is_said_that_it_is_full_also_where_sqlite_knows_no_more_than_an_error(
+    tmp_path, monkeypatch
+):
+    error = sa.exc.OperationalError("", {}, Exception("disk I/O error"))
+    assert "or is full" in disk_trouble(error, tmp_path).message
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    assert disk_trouble(error, tmp_path).message == "the disk is full"
 
 
 def test_a_landing_file_that_is_replaced_while_it_is_read_is_read_again(make_home, monkeypatch):

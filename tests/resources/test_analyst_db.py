@@ -438,6 +438,20 @@ def test_bodies_are_kept_by_a_later_export_and_new_ones_added(world: World) -> N
     assert world.sql("SELECT body FROM messages ORDER BY message_id") == [('{"n":1}',), ('{"n":2}',)]
 
 
+def test_bodies_are_not_taken_from_an_export_that_the_disk_has_spoilt(world: World) -> None:
+    with world.ledger.write() as tx:
+        row = {"message_id": 1, "body": '{"text":"' + "abc" * 50 + '"}'}
+        key = world.lake.register(tx, Bodies(world.lake).put(pl.DataFrame([row], schema=BODIES)))
+    world.message(body_file=key, body_row=0)
+    world.publish()
+    [path] = (world.paths.lake / "export/messages").rglob("*.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(len(whole) // 2 - 4) + whole[len(whole) // 2 :])
+    world.message()
+    world.publish()
+    assert world.sql("SELECT body FROM messages ORDER BY message_id") == [(row["body"],), (None,)]
+
+
 def test_a_lost_file_of_bodies_is_told_and_stops_nothing(world: World) -> None:
     row = {"participant_id": 1, "step": "offer", "visit": 1, "body": "{}"}
     with world.ledger.write() as tx:
