@@ -70,8 +70,11 @@ class Deliveries:
             secure(answer.headers)
         await answer(scope, receive, send)
 
-    def _refuse(self, kind: str, status: int, sentence: str, *, unread: bool = False) -> Response:
-        self._refusals.webhook(kind, sentence)
+    def _refuse(
+        self, kind: str, status: int, sentence: str, *, why: str | None = None, unread: bool = False
+    ) -> Response:
+        """`sentence` is for whoever delivers; `why`, where it differs, for whoever runs the gateway."""
+        self._refusals.webhook(kind, why or sentence)
         return refuse(status, sentence, unread=unread)
 
     async def _deliver(self, request: Request) -> Response:
@@ -87,7 +90,8 @@ class Deliveries:
         try:
             await self._log.append(log_line(self._clock(), body))
         except LogError as error:
-            return self._refuse("not_kept", 503, f"The delivery could not be kept ({error}). Send it again.")
+            sentence = f"The delivery could not be kept ({error}). Send it again."
+            return self._refuse("not_kept", 503, sentence, why=f"{error}.")
         return self._kept
 
 

@@ -96,7 +96,7 @@ def test_a_full_disk_is_seen_at_healthz_in_metrics_in_the_log_and_in_status(door
             break
     found = told(stage)
     assert found["disk_full"].values == {"free": "0.0 GB"}  # of the landing zone; the others are on another disk
-    assert "No space left on device" in found["not_kept"].detail and "webhooks_refused" not in found
+    assert found["not_kept"].detail == "No space left on device." and "webhooks_refused" not in found
     assert {"disk_full", "not_kept"} <= wrong(doors)
     for name in ("fill", "more"):
         (stage.path / "landing" / name).unlink()

@@ -166,7 +166,7 @@ def first_of_all(make_home: Make, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """No pass was ever made, and the disk is full."""
     stage = well(make_home)
     with stage.home.ledger.write() as tx:
-        note_refused(tx, time.time() + 5, "The delivery could not be kept (No space left on device).", "not_kept")
+        note_refused(tx, time.time() + 5, "No space left on device.", "not_kept")
         tx.exec_driver_sql("DELETE FROM meta WHERE name = ?", (PASSED,))
     (stage.path / "landing/events/late.ndjson").write_text("{}\n")
     os.utime(stage.path / "landing/events/late.ndjson", (1, 1))
