@@ -27,9 +27,10 @@ from resources.work_process import Ended, WorkProcess
 
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
 _WRITES = ("copy", "export")
+"""What writes files; everything else that writes is refused by the read-only database."""
+
 _SPOILT = ("/lake/", "TProtocolException")  # what DuckDB says of Parquet that is gone or spoilt
 REBUILD = "Where a file is spoilt or gone, `estafette rebuild` writes it anew"
-"""What writes files; everything else that writes is refused by the read-only database."""
 
 _TABLE_FUNCTIONS = frozenset(
     {
