@@ -23,8 +23,9 @@ PROGRAMS = (
 )
 """Modules of this package, in the order in which a message goes."""
 
-NOT_QUICK = ("idle",)
-"""What has no small size: a quiet installation is quiet once its start is some minutes past."""
+NOT_QUICK = ("stop", "slowing", "idle")
+"""What has no small size: a stop and a slow-down take as long as they do, and a quiet installation is quiet once its
+start is some minutes past."""
 
 
 def main() -> int:

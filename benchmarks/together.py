@@ -47,7 +47,8 @@ def main() -> int:
     what = f"{given.pace:,} messages a second out and {3 * given.pace:,} statuses in, {seconds:g} s"
     found = bench.compare(what, ways[:1] if given.quick else ways, repeats=1, unit="messages")["all of it"]
     share, most = found.figure("mean a second") / given.pace, found.figure("busiest second")
-    bench.goal("both at once, pace", "≥ 97 %", f"{share:.1%}", share >= 0.97)
+    enough = None if given.quick else share >= 0.97  # of some seconds the first one tells too much
+    bench.goal("both at once, pace", "" if given.quick else "≥ 97 %", f"{share:.1%}", enough)
     bench.goal("both at once, busiest sliding second", f"≤ {given.pace:,}", f"{most:,.0f}", most <= given.pace)
     lost = found.figure("lost")
     told = f"{lost:.0f} of {found.items * 3:,.0f} statuses, {found.figure('folded after s'):.0f} s after the last"
@@ -71,7 +72,7 @@ def together(meter: Meter, pace: int, seconds: float, statuses: bool = True, pas
         to = (home / "address").read_text() if statuses else None
         server = stack.enter_context(cloud.running(Path(folder), statuses=to))
         (home / ".env").write_text(f"WHATSAPP_API_URL={server.url}\nWHATSAPP_TOKEN=sandbox-token\n")
-        processes = {"gateway": gateway, "Meta": server.process}
+        processes: dict[str, subprocess.Popen[Any]] = {"gateway": gateway, "Meta": server.process}
         jobs = {"pass": (*homes.job("one_pass"), "-c", str(config))} if passing else {}
         for name, job in (jobs | {"dispatch": homes.job("dispatch")}).items():
             processes[name] = stack.enter_context(homes.started(home, *job, certificate=server.certificate))
