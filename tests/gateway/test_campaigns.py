@@ -87,6 +87,20 @@ def test_a_home_without_campaigns_says_what_to_do(make_home: Make) -> None:
     play(make_home(campaigns=()), scene)
 
 
+def test_a_page_of_a_campaign_that_nobody_has_entered_says_what_lets_people_in(make_home: Make) -> None:
+    stage = make_home(campaigns=(OFFER, TIMED))
+    stage.turn()
+    publish(stage)
+
+    async def scene(browser: Browser) -> None:
+        said = plain((await browser.get("/campaigns/timed")).text)
+        assert "Nobody has entered yet. Its audience enters by itself when its time comes." in said
+        said = plain((await browser.get("/campaigns/offer")).text)
+        assert "Nobody has entered yet. Let its audience in with: estafette run offer" in said
+
+    play(stage, scene)
+
+
 def test_the_list_says_how_each_campaign_stands_and_what_to_do_next(make_home: Make) -> None:
     stage = make_home(campaigns=(OFFER, DRAFT, BROKEN, TIMED))
     stage.turn()
