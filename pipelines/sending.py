@@ -116,8 +116,9 @@ class Sending:
         found = waiting(self.home, idle) if idle else {}
         much = {} if most is None else {name: one for name, one in found.items() if one > most * idle[name][0].pace}
         left = much.keys() - self._forsaken(much)
-        for sender in found.keys() - left:
-            started += sum(self.launch(job) for job in idle[sender])
+        for sender in found:
+            if sender not in left:
+                started += sum(self.launch(job) for job in idle[sender])
         return started
 
     def _forsaken(self, much: Collection[str]) -> set[str]:

@@ -14,6 +14,7 @@ from pipelines import sending as module
 from pipelines.lane import LaneReport
 from pipelines.sending import Progress, Sending, lane_jobs, open_lane, recover_lost, waiting
 from resources.failures import failures
+from resources.home import Home
 from resources.sender_trouble import NEWS, note_unreached
 from sandbox import Config
 from sandbox.testing import Box, running
@@ -62,11 +63,16 @@ def test_a_share_that_another_process_sends_is_left_to_it(home: Path) -> None:
     assert states(home) == {"accepted": 40}
 
 
-def test_a_big_backlog_is_left_to_the_dispatch(tmp_path: Path, box: Box) -> None:
+def fifteen_seconds_of_backlog(tmp_path: Path, box: Box) -> Home:
     path = write_home(tmp_path / "home", box.url, people=30, pace=2)
     plan_all(path)
     opened = open_home(path)
     opened.reload()
+    return opened
+
+
+def test_a_big_backlog_is_left_to_the_dispatch(tmp_path: Path, box: Box) -> None:
+    opened = fifteen_seconds_of_backlog(tmp_path, box)
     with Sending(opened, threading.Event()) as lanes:
         assert lanes.start(most=10.0) == 0
         assert lanes.start(most=20.0) == 1
@@ -78,10 +84,7 @@ def test_a_big_backlog_for_which_no_dispatch_comes_is_sent_by_the_pass(
 ) -> None:
     """The daemon that should start one was killed, and its pass lives on, with people and statuses for an hour."""
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-    path = write_home(tmp_path / "home", box.url, people=30, pace=2)
-    plan_all(path)
-    opened = open_home(path)
-    opened.reload()
+    opened = fifteen_seconds_of_backlog(tmp_path, box)
     with Sending(opened, threading.Event()) as lanes:
         assert lanes.start(most=10.0) == 0
         dispatch = opened.ledger.take("send:main:0/1", "a dispatch")
